@@ -1,0 +1,47 @@
+// policyRoot: the hash that names a policy, whichever way its bytes arrived (spec/shardcast.md, test/vectors/README.md).
+// SHA-256 over the tensors in byte order of their names, each as name length u16 ‖ name ‖ 4 u8 ‖ "BF16" ‖ rank u8 ‖
+// dimensions u32 ‖ bf16 values little-endian; the other integers big-endian.
+
+import { createHash } from 'node:crypto';
+import { toBf16Bits } from './bf16.ts';
+import type { Bf16Tensor } from './safetensors.ts';
+import { namesInByteOrder, type Weights } from './weights.ts';
+
+const DTYPE = Buffer.from('\x04BF16', 'latin1');
+
+function tensorHead(name: string, shape: readonly number[]): Buffer {
+  const nameBytes = Buffer.from(name, 'utf8');
+  const head = Buffer.alloc(2 + nameBytes.length + DTYPE.length + 1 + 4 * shape.length);
+  let at = head.writeUInt16BE(nameBytes.length);
+  at += nameBytes.copy(head, at);
+  at += DTYPE.copy(head, at);
+  at = head.writeUInt8(shape.length, at);
+  for (const dimension of shape) at = head.writeUInt32BE(dimension, at);
+  return head;
+}
+
+function root(
+  names: Iterable<string>,
+  tensor: (name: string) => { readonly shape: readonly number[]; readonly bits: Uint16Array },
+): Uint8Array {
+  const hash = createHash('sha256');
+  for (const name of namesInByteOrder(names)) {
+    const { shape, bits } = tensor(name);
+    hash.update(tensorHead(name, shape));
+    hash.update(new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));
+  }
+  return hash.digest();
+}
+
+/** The 32-byte name of the policy that these weights, rounded to bf16, are. */
+export function policyRoot(weights: Weights): Uint8Array {
+  return root(weights.keys(), (name) => {
+    const { shape, data } = weights.get(name)!;
+    return { shape, bits: toBf16Bits(data) };
+  });
+}
+
+/** The same of bit patterns. */
+export function policyRootOfBf16(tensors: ReadonlyMap<string, Bf16Tensor>): Uint8Array {
+  return root(tensors.keys(), (name) => tensors.get(name)!);
+}

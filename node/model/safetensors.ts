@@ -1,0 +1,251 @@
+// The safetensors format: header length u64 LE ‖ JSON header ‖ tensor bytes, row-major, little-endian.
+// Source: https://github.com/huggingface/safetensors#format. Files come from strangers: every number in the header is
+// checked against the file's size before it is used, and the tensors must cover the data exactly, without overlap.
+
+import { type FileHandle, open } from 'node:fs/promises';
+import { SwarmError } from '../protocol/errors.ts';
+import { fromBf16Bits, toBf16Bits } from './bf16.ts';
+import { elementCount, namesInByteOrder, type Weights, type WeightTensor } from './weights.ts';
+
+const MAX_HEADER_BYTES = 16 << 20;
+const MAX_RANK = 8;
+const BYTES_OF = { F32: 4, F16: 2, BF16: 2 } as const;
+
+/** Types that weights are read from; others are refused. */
+export type WeightDtype = keyof typeof BYTES_OF;
+
+/** One tensor's place in a file; `start` counts from the beginning of the file. */
+export interface TensorEntry {
+  readonly name: string;
+  readonly dtype: WeightDtype;
+  readonly shape: readonly number[];
+  readonly start: number;
+  readonly byteLength: number;
+}
+
+/** Where bytes come from: a buffer or a file. */
+interface Source {
+  readonly name: string;
+  readonly byteLength: number;
+  read(start: number, length: number): Promise<Uint8Array>;
+}
+
+function corrupt(name: string, reason: string): SwarmError {
+  return new SwarmError('MODEL_FILE_CORRUPT', `${name} is not a whole safetensors file: ${reason}. Fetch it again.`, {
+    file: name,
+  });
+}
+
+function headerLength(name: string, first: Uint8Array, byteLength: number): number {
+  if (first.length < 8) throw corrupt(name, `${byteLength} bytes, fewer than 8`);
+  const length = new DataView(first.buffer, first.byteOffset).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER_BYTES)) throw corrupt(name, `its header claims ${length} bytes`);
+  if (8 + Number(length) > byteLength) throw corrupt(name, `truncated inside its header`);
+  return Number(length);
+}
+
+function entryOf(file: string, name: string, raw: unknown, dataStart: number, byteLength: number): TensorEntry {
+  const fields = (typeof raw === 'object' && raw !== null ? raw : {}) as Record<string, unknown>;
+  const { dtype, shape, data_offsets: offsets } = fields;
+  if (typeof dtype !== 'string') throw corrupt(file, `tensor ${name} has no dtype`);
+  if (!Object.hasOwn(BYTES_OF, dtype)) {
+    throw new SwarmError(
+      'UNSUPPORTED_MODEL',
+      `${file}: tensor ${name} has dtype ${dtype.slice(0, 20)}; supported: F32, F16, BF16.`,
+      { file },
+    );
+  }
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  if (!Array.isArray(shape) || shape.length > MAX_RANK || !shape.every(isCount)) {
+    throw corrupt(file, `tensor ${name} has no valid shape`);
+  }
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) {
+    throw corrupt(file, `tensor ${name} has no valid offsets`);
+  }
+  const [begin, end] = offsets as [number, number];
+  const expected = elementCount(shape) * BYTES_OF[dtype as WeightDtype];
+  if (end - begin !== expected) throw corrupt(file, `tensor ${name} has ${end - begin} bytes, its shape ${expected}`);
+  if (dataStart + end > byteLength) throw corrupt(file, `truncated inside tensor ${name}`);
+  return { name, dtype: dtype as WeightDtype, shape: [...shape], start: dataStart + begin, byteLength: end - begin };
+}
+
+/** Entries in file order. */
+function parseHeader(file: string, header: Uint8Array, byteLength: number): TensorEntry[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(header));
+  } catch {
+    throw corrupt(file, 'its header is not JSON');
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    throw corrupt(file, 'its header is not an object');
+  }
+  const dataStart = 8 + header.length;
+  const entries = Object.entries(parsed)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, raw]) => entryOf(file, name, raw, dataStart, byteLength))
+    .sort((a, b) => a.start - b.start || a.byteLength - b.byteLength);
+  let at = dataStart;
+  for (const entry of entries) {
+    if (entry.start !== at) throw corrupt(file, `a hole or an overlap before tensor ${entry.name}`);
+    at += entry.byteLength;
+  }
+  if (at !== byteLength) throw corrupt(file, `${byteLength - at} bytes after its last tensor`);
+  return entries;
+}
+
+/** Values of a half-precision (IEEE 754 binary16) tensor, exactly. */
+function fromF16Bits(bits: Uint16Array): Float32Array {
+  const out = new Float32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) {
+    const b = bits[i]!;
+    const exponent = (b >>> 10) & 31;
+    const fraction = b & 1023;
+    const size =
+      exponent === 0
+        ? fraction * 2 ** -24
+        : exponent === 31
+          ? fraction === 0
+            ? Number.POSITIVE_INFINITY
+            : Number.NaN
+          : (1 + fraction / 1024) * 2 ** (exponent - 15);
+    out[i] = b & 0x8000 ? -size : size;
+  }
+  return out;
+}
+
+/** A typed array on its own buffer: tensor bytes need not be aligned in the file. */
+function decode(dtype: WeightDtype, bytes: Uint8Array): Float32Array {
+  const own = bytes.slice();
+  if (dtype === 'F32') return new Float32Array(own.buffer);
+  const bits = new Uint16Array(own.buffer);
+  return dtype === 'BF16' ? fromBf16Bits(bits) : fromF16Bits(bits);
+}
+
+function bufferSource(bytes: Uint8Array, name: string): Source {
+  return {
+    name,
+    byteLength: bytes.length,
+    read: async (start, length) => bytes.subarray(start, start + length),
+  };
+}
+
+function fileSource(handle: FileHandle, name: string, byteLength: number): Source {
+  const read = async (start: number, length: number): Promise<Uint8Array> => {
+    const out = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const { bytesRead } = await handle.read(out, done, length - done, start + done);
+      if (bytesRead === 0) throw corrupt(name, 'it shrank while being read');
+      done += bytesRead;
+    }
+    return out;
+  };
+  return { name, byteLength, read };
+}
+
+async function entriesOf(source: Source): Promise<TensorEntry[]> {
+  const first = await source.read(0, Math.min(8, source.byteLength));
+  const length = headerLength(source.name, first, source.byteLength);
+  return parseHeader(source.name, await source.read(8, length), source.byteLength);
+}
+
+async function weightsOf(source: Source): Promise<Weights> {
+  const weights = new Map<string, WeightTensor>();
+  for (const { name, dtype, shape, start, byteLength } of await entriesOf(source)) {
+    weights.set(name, { shape, data: decode(dtype, await source.read(start, byteLength)) });
+  }
+  return weights;
+}
+
+/**
+ * Reads all tensors of a file in memory as float32, exactly.
+ * @param name what an error calls it
+ * @throws {SwarmError} MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL (a dtype)
+ */
+export async function parseSafetensors(bytes: Uint8Array, name: string = 'weights'): Promise<Weights> {
+  return weightsOf(bufferSource(bytes, name));
+}
+
+/**
+ * Reads all tensors of a file on disk as float32, one tensor at a time.
+ * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL
+ */
+export async function readSafetensors(path: string): Promise<Weights> {
+  const handle = await open(path, 'r').catch((cause: unknown) => {
+    throw new SwarmError('MODEL_FILE_MISSING', `Cannot open ${path}. Check the model folder.`, { path }, { cause });
+  });
+  try {
+    return await weightsOf(fileSource(handle, path, (await handle.stat()).size));
+  } finally {
+    await handle.close();
+  }
+}
+
+/** A tensor as bf16 bit patterns. */
+export interface Bf16Tensor {
+  readonly shape: readonly number[];
+  readonly bits: Uint16Array;
+}
+
+/**
+ * Reads a file whose tensors are all BF16 into bit patterns, unconverted.
+ * @throws {SwarmError} MODEL_FILE_CORRUPT, also for another dtype
+ */
+export async function tensorsFromBf16Safetensors(
+  bytes: Uint8Array,
+  name: string = 'weights',
+): Promise<ReadonlyMap<string, Bf16Tensor>> {
+  const tensors = new Map<string, Bf16Tensor>();
+  for (const entry of await entriesOf(bufferSource(bytes, name))) {
+    if (entry.dtype !== 'BF16') throw corrupt(name, `tensor ${entry.name} is ${entry.dtype}, not BF16`);
+    const own = bytes.slice(entry.start, entry.start + entry.byteLength);
+    tensors.set(entry.name, { shape: entry.shape, bits: new Uint16Array(own.buffer) });
+  }
+  return tensors;
+}
+
+/** The header of a file with these tensors in byte order of their names, padded to 8 bytes. */
+function headerFor(shapes: ReadonlyMap<string, readonly number[]>, dtype: 'F32' | 'BF16'): Uint8Array {
+  const header: Record<string, unknown> = Object.create(null);
+  let offset = 0;
+  for (const name of namesInByteOrder(shapes.keys())) {
+    const shape = shapes.get(name)!;
+    const end = offset + elementCount(shape) * BYTES_OF[dtype];
+    header[name] = { dtype, shape, data_offsets: [offset, end] };
+    offset = end;
+  }
+  const json = Buffer.from(JSON.stringify(header), 'utf8');
+  const padded = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
+  padded.writeBigUInt64LE(BigInt(padded.length - 8));
+  json.copy(padded, 8);
+  return padded;
+}
+
+/** Joins a header and tensors' bytes in byte order of their names. */
+function assemble(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  dtype: 'F32' | 'BF16',
+  bytesOf: (name: string) => Uint8Array,
+): Uint8Array {
+  return Buffer.concat([headerFor(shapes, dtype), ...namesInByteOrder(shapes.keys()).map(bytesOf)]);
+}
+
+const shapesOf = (tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>) =>
+  new Map([...tensors].map(([name, { shape }]) => [name, shape]));
+
+/** A safetensors file of the weights; equal weights give equal bytes. BF16 rounds to nearest even. */
+export function writeSafetensors(weights: Weights, dtype: 'F32' | 'BF16'): Uint8Array {
+  return assemble(shapesOf(weights), dtype, (name) => {
+    const { data } = weights.get(name)!;
+    const values = dtype === 'F32' ? data : toBf16Bits(data);
+    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  });
+}
+
+/** A safetensors file of bit patterns: the same bytes that `writeSafetensors(…, 'BF16')` makes of their values. */
+export function bf16SafetensorsOf(tensors: ReadonlyMap<string, Bf16Tensor>): Uint8Array {
+  return assemble(shapesOf(tensors), 'BF16', (name) => {
+    const { bits } = tensors.get(name)!;
+    return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
+  });
+}

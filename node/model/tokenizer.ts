@@ -1,0 +1,107 @@
+// Text <-> token ids, by @huggingface/tokenizers from a local folder (tokenizer.json, tokenizer_config.json).
+// That package is the tokenizer part of @huggingface/transformers alone, which would bring onnxruntime-web and sharp:
+// a node at rest stays small. Decoding keeps special tokens, as rewards are computed on it (spec/rollouts.md).
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
+import { SwarmError } from '../protocol/errors.ts';
+
+export interface Tokenizer {
+  /** one more than the largest id that has a token */
+  readonly vocabSize: number;
+  /** @throws {SwarmError} TEXT_NOT_ENCODABLE: some of the text has no token */
+  encode(text: string, options: { readonly addSpecialTokens: boolean }): number[];
+  /** special tokens kept, nothing cleaned up */
+  decode(ids: readonly number[] | Uint32Array): string;
+  idOf(token: string): number | undefined;
+  tokenText(id: number): string | undefined;
+  /** tokenizer_config.json's chat template, when it has one */
+  readonly chatTemplate: string | null;
+  /** texts of the special tokens that a chat template may name (bos_token, eos_token, …) */
+  readonly specialTokens: Readonly<Record<string, string>>;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+async function readJson(dir: string, file: string): Promise<Json> {
+  const path = join(dir, file);
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
+  });
+  return asJson(text, path);
+}
+
+function asJson(text: string, path: string): Json {
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === 'object' && parsed !== null) return parsed as Json;
+  } catch {
+    // reported below with the file's name
+  }
+  throw new SwarmError('MODEL_FILE_CORRUPT', `${path} is not a JSON object. Fetch it again.`, { path });
+}
+
+function specialTokensOf(config: Json): Record<string, string> {
+  const tokens: Record<string, string> = {};
+  for (const name of ['bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'mask_token']) {
+    const value = config[name];
+    const text = typeof value === 'object' && value !== null ? (value as Json).content : value;
+    if (typeof text === 'string') tokens[name] = text;
+  }
+  return tokens;
+}
+
+/** Wraps the package's tokenizer; it reports text without a token as `undefined` or the unknown token's id. */
+export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tokenizer {
+  let inner: HuggingFaceTokenizer;
+  try {
+    inner = new HuggingFaceTokenizer(tokenizerJson, tokenizerConfig);
+  } catch (cause) {
+    throw new SwarmError('MODEL_FILE_CORRUPT', 'tokenizer.json is of no kind that is known.', {}, { cause });
+  }
+  let vocabSize = 0;
+  for (const id of inner.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
+  const encode = (text: string, options: { readonly addSpecialTokens: boolean }): number[] => {
+    const { ids } = inner.encode(text, { add_special_tokens: options.addSpecialTokens });
+    const missing = ids.findIndex((id: number) => !Number.isInteger(id));
+    if (missing >= 0) {
+      throw new SwarmError('TEXT_NOT_ENCODABLE', 'Some of the text has no token in this vocabulary.', {
+        text: text.slice(0, 80),
+      });
+    }
+    return ids;
+  };
+  return {
+    vocabSize,
+    encode,
+    decode: (ids) =>
+      ids.length === 0
+        ? ''
+        : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
+    idOf: (token) => inner.token_to_id(token),
+    tokenText: (id) => inner.id_to_token(id),
+    chatTemplate: typeof tokenizerConfig.chat_template === 'string' ? tokenizerConfig.chat_template : null,
+    specialTokens: specialTokensOf(tokenizerConfig),
+  };
+}
+
+/**
+ * Reads a tokenizer from a model folder.
+ * @param modelVocabSize rows of the model's embedding: the vocabulary may be smaller (padding), never larger
+ * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, TOKENIZER_MISMATCH
+ */
+export async function loadTokenizer(dir: string, modelVocabSize?: number): Promise<Tokenizer> {
+  const tokenizer = createTokenizer(
+    await readJson(dir, 'tokenizer.json'),
+    await readJson(dir, 'tokenizer_config.json'),
+  );
+  if (modelVocabSize !== undefined && tokenizer.vocabSize > modelVocabSize) {
+    throw new SwarmError(
+      'TOKENIZER_MISMATCH',
+      `The tokenizer has ${tokenizer.vocabSize} ids, the model ${modelVocabSize} rows. Use the tokenizer that belongs to the model.`,
+      { tokenizer: tokenizer.vocabSize, model: modelVocabSize },
+    );
+  }
+  return tokenizer;
+}
