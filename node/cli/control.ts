@@ -1,0 +1,132 @@
+// The control socket: how `murmur status`, `submit`, … ask a node that runs on this machine.
+// One JSON line in, one JSON line out, over a Unix socket in the data directory (mode 0600: the owner only).
+// Invariant: a malformed or oversized request costs its own connection and nothing else.
+
+import { chmod, rm } from 'node:fs/promises';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { sha256, toHex, utf8 } from '../protocol/bytes.ts';
+import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
+
+/** Longest request or answer in bytes; a recipe is at most 256 KiB. */
+const MAX_LINE_BYTES = 4 * 1024 * 1024;
+/** Unix socket paths end at 107 bytes on Linux and 103 on macOS. */
+const MAX_SOCKET_PATH_BYTES = 100;
+const DEFAULT_TIMEOUT_MS = 30_000;
+
+export type ControlHandler = (params: Readonly<Record<string, unknown>>) => Promise<unknown>;
+
+/** Where the control socket of a data directory lies: inside it, or in the temporary folder when the path is too long. */
+export function controlSocketPath(dataDir: string): string {
+  const direct = join(resolve(dataDir), 'control.sock');
+  if (Buffer.byteLength(direct) <= MAX_SOCKET_PATH_BYTES) return direct;
+  return join(tmpdir(), `murmur-${toHex(sha256(utf8(resolve(dataDir)))).slice(0, 16)}.sock`);
+}
+
+/** Serves `handlers` by method name until `close` is called. */
+export async function serveControl(
+  dataDir: string,
+  handlers: Readonly<Record<string, ControlHandler>>,
+): Promise<{ readonly path: string; close(): Promise<void> }> {
+  const path = controlSocketPath(dataDir);
+  await rm(path, { force: true });
+  const open = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    open.add(socket);
+    socket.on('close', () => open.delete(socket));
+    socket.on('error', () => socket.destroy());
+    serveConnection(socket, handlers);
+  });
+  await new Promise<void>((done, fail) => {
+    server.once('error', (cause) =>
+      fail(
+        new SwarmError(
+          'CONTROL_FAILED',
+          `cannot open the control socket ${path}: ${errorText(cause)}`,
+          { path },
+          { cause },
+        ),
+      ),
+    );
+    server.listen(path, done);
+  });
+  await chmod(path, 0o600);
+  return {
+    path,
+    async close(): Promise<void> {
+      for (const socket of open) socket.destroy();
+      await new Promise<void>((done) => server.close(() => done()));
+      await rm(path, { force: true });
+    },
+  };
+}
+
+function serveConnection(socket: Socket, handlers: Readonly<Record<string, ControlHandler>>): void {
+  let bytes = 0;
+  socket.on('data', (chunk) => {
+    bytes += chunk.length;
+    if (bytes > MAX_LINE_BYTES) socket.destroy();
+  });
+  createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY }).on('line', (line) => {
+    bytes = 0;
+    answer(line, handlers).then((text) => socket.write(`${text}\n`));
+  });
+}
+
+async function answer(line: string, handlers: Readonly<Record<string, ControlHandler>>): Promise<string> {
+  try {
+    const request = JSON.parse(line) as { method?: unknown; params?: unknown };
+    const handler = typeof request.method === 'string' ? handlers[request.method] : undefined;
+    if (handler === undefined)
+      throw new SwarmError('CONTROL_FAILED', `unknown control method ${String(request.method)}`);
+    const params = typeof request.params === 'object' && request.params !== null ? request.params : {};
+    return JSON.stringify({ ok: true, result: (await handler(params as Record<string, unknown>)) ?? null });
+  } catch (error) {
+    const code: ErrorCode = error instanceof SwarmError ? error.code : 'CONTROL_FAILED';
+    return JSON.stringify({ ok: false, error: { code, message: errorText(error) } });
+  }
+}
+
+/**
+ * Asks the node that runs on `dataDir`.
+ * @throws {SwarmError} NO_RUNNING_NODE when nothing listens there; the node's own code when it refuses
+ */
+export async function askControl(
+  dataDir: string,
+  method: string,
+  params: Readonly<Record<string, unknown>> = {},
+  timeoutMs: number = DEFAULT_TIMEOUT_MS,
+): Promise<unknown> {
+  const path = controlSocketPath(dataDir);
+  const socket = connect(path);
+  socket.setTimeout(timeoutMs);
+  try {
+    const line = await new Promise<string>((done, fail) => {
+      socket.once('error', () => fail(noNode(dataDir)));
+      socket.once('timeout', () =>
+        fail(new SwarmError('CONTROL_FAILED', `the node at ${dataDir} did not answer in ${timeoutMs} ms`)),
+      );
+      socket.once('close', () =>
+        fail(new SwarmError('CONTROL_FAILED', `the node at ${dataDir} closed the connection`)),
+      );
+      createInterface({ input: socket }).once('line', done);
+      socket.write(`${JSON.stringify({ method, params })}\n`);
+    });
+    const reply = JSON.parse(line) as { ok: boolean; result?: unknown; error?: { code: ErrorCode; message: string } };
+    if (!reply.ok)
+      throw new SwarmError(reply.error?.code ?? 'CONTROL_FAILED', reply.error?.message ?? 'the node refused');
+    return reply.result;
+  } finally {
+    socket.destroy();
+  }
+}
+
+function noNode(dataDir: string): SwarmError {
+  return new SwarmError(
+    'NO_RUNNING_NODE',
+    `no murmur node runs on ${dataDir}; start one (murmur node), name its --data-dir, or give --join <address> to look as an observer`,
+    { dataDir },
+  );
+}

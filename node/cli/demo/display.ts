@@ -1,0 +1,165 @@
+// The demo on a terminal: one screenful, drawn again in place; without a terminal, plain lines.
+
+import { describeEvent, type RoleEvent } from '../events.ts';
+import { type DemoState, type DemoSummary, LIAR, swarmTokensPerSecond } from './state.ts';
+
+const CHART_ROWS = 8;
+const CHART_COLUMNS = 60;
+const SAMPLES_SHOWN = 4;
+const ESC = '\u001b[';
+
+export interface Display {
+  event(name: string, event: RoleEvent): void;
+  close(): void;
+}
+
+/** A chart of values in [0, 1]: one column a point, newest at the right. */
+export function chart(points: readonly number[], rows: number = CHART_ROWS, columns: number = CHART_COLUMNS): string[] {
+  const shown = resample(points, columns);
+  const blocks = ' ▁▂▃▄▅▆▇█';
+  const lines: string[] = [];
+  for (let row = rows - 1; row >= 0; row--) {
+    const cells = shown.map((v) => blocks[Math.max(0, Math.min(8, Math.round((v * rows - row) * 8)))]);
+    const label = row === rows - 1 ? '1.0' : row === 0 ? '0.0' : row === rows / 2 ? '0.5' : '   ';
+    lines.push(`${label} │${cells.join('')}`);
+  }
+  return lines;
+}
+
+function resample(points: readonly number[], columns: number): number[] {
+  if (points.length <= columns) return [...points];
+  return Array.from({ length: columns }, (_, i) => points[Math.round((i * (points.length - 1)) / (columns - 1))] ?? 0);
+}
+
+/** The whole screen as lines. */
+export function renderScreen(state: DemoState, nowMs: number): string[] {
+  const step = state.steps.at(-1);
+  const evaluation = state.evaluations.at(-1);
+  const first = state.evaluations[0];
+  const seconds = Math.round((nowMs - state.startedMs) / 1000);
+  const lines = [
+    `murmuration demo · ${seconds} s · policy step ${step?.policyStep ?? 0}`,
+    '',
+    `held-out accuracy ${format(evaluation?.accuracy)} (before ${format(first?.accuracy)}), completion ${format(evaluation?.completionTokensMean, 1)} tokens (before ${format(first?.completionTokensMean, 1)})`,
+    ...chart(state.evaluations.map((e) => e.accuracy)),
+    '',
+    `reward of the trained groups ${format(step?.rewardMean)}`,
+    ...chart(
+      state.steps.map((s) => s.rewardMean),
+      4,
+    ),
+    '',
+  ];
+  if (step !== undefined) {
+    const c = step.counts;
+    lines.push(
+      `lag ${step.lagMean.toFixed(1)} (most ${step.lagMax}) · ${Math.round(swarmTokensPerSecond(state))} tokens/s · step ${step.seconds.toFixed(1)} s · entropy ${step.entropy.toFixed(3)}`,
+      `groups: ${c.announced} announced · ${c.trained} trained · ${c.rejected} rejected · ${c.stale} stale · ${c.dropped} dropped · ${c.pending} pending`,
+    );
+  }
+  lines.push(
+    `policy steps: ${[...state.policySteps].map(([name, at]) => `${name} ${at}`).join(' · ')}`,
+    '',
+    ...liarLines(state),
+    '',
+  );
+  lines.push(
+    'samples',
+    ...state.samples
+      .slice(-SAMPLES_SHOWN)
+      .map((s) => `  step ${s.policyStep}: ${s.prompt}${s.completion}   reward ${s.reward}`),
+  );
+  return lines;
+}
+
+function liarLines(state: DemoState): string[] {
+  const codes = new Map<string, number>();
+  let honest = 0;
+  for (const r of state.rejections) {
+    if (state.peerNames.get(r.peerId) === LIAR) codes.set(r.code, (codes.get(r.code) ?? 0) + 1);
+    else honest++;
+  }
+  const quarantined = state.quarantines.some((q) => state.peerNames.get(q.peerId) === LIAR);
+  const caught = [...codes].map(([code, n]) => `${code} × ${n}`).join(', ');
+  const liar = caught === '' ? 'not caught yet' : `caught at ${caught}${quarantined ? '; quarantined' : ''}`;
+  return [`the liar (altered weights): ${liar}`, `honest groups rejected: ${honest}`];
+}
+
+function format(value: number | undefined, digits: number = 3): string {
+  return value === undefined ? '–' : value.toFixed(digits);
+}
+
+/** Draws in place on a terminal, at most five times a second. */
+export function createScreenDisplay(state: DemoState, out: NodeJS.WriteStream): Display {
+  let drawn = 0;
+  const draw = (): void => {
+    const width = out.columns ?? 100;
+    const height = Math.max(10, (out.rows ?? 40) - 1);
+    const lines = renderScreen(state, Date.now()).slice(0, height);
+    const up = drawn > 0 ? `${ESC}${drawn}A` : '';
+    out.write(`${up}${lines.map((line) => `${ESC}2K${line.slice(0, width - 1)}`).join('\n')}\n${ESC}0J`);
+    drawn = lines.length;
+  };
+  const timer = setInterval(draw, 200);
+  return {
+    event() {},
+    close() {
+      clearInterval(timer);
+      draw();
+    },
+  };
+}
+
+/** One line an event that matters, for logs and pipes. */
+export function createPlainDisplay(state: DemoState, out: NodeJS.WritableStream): Display {
+  return {
+    event(name, event) {
+      if (event.event === 'sample') return;
+      if (event.event === 'evaluation') {
+        out.write(`${describeEvent(event)}\n`);
+        const sample = state.samples.at(-1);
+        if (sample !== undefined)
+          out.write(
+            `  for example (step ${sample.policyStep}): ${sample.prompt}${sample.completion}   reward ${sample.reward}\n`,
+          );
+      } else if (event.event === 'step') {
+        const c = event.counts;
+        out.write(
+          `${describeEvent(event)}; groups ${c.trained} trained, ${c.rejected} rejected, ${c.stale} stale, ${c.dropped} dropped\n`,
+        );
+      } else if (event.event === 'rejected' || event.event === 'quarantined') {
+        out.write(`${describeEvent(event).replace(/…\w{8}/, state.peerNames.get(event.peerId) ?? event.peerId)}\n`);
+      } else if (event.event === 'notice') {
+        out.write(`${name}: ${event.text}\n`);
+      }
+    },
+    close() {},
+  };
+}
+
+/** What is printed at the end. */
+export function renderSummary(summary: DemoSummary, dataDir: string, learned: boolean): string {
+  const g = summary.groups;
+  const ignored = Object.entries(g.ignored)
+    .map(([code, n]) => `${code} ${n}`)
+    .join(', ');
+  return [
+    '',
+    learned
+      ? `The swarm learned to think in ${summary.steps} steps and ${Math.round(summary.seconds)} seconds.`
+      : `Stopped after ${summary.steps} steps and ${Math.round(summary.seconds)} seconds.`,
+    '',
+    `                      before    after`,
+    `held-out accuracy     ${summary.heldOut.before.toFixed(3)}     ${summary.heldOut.after.toFixed(3)}    (${summary.heldOut.tasks} tasks, sampled at the recipe's temperature)`,
+    `completion tokens     ${summary.completionTokens.before.toFixed(1).padEnd(5)}     ${summary.completionTokens.after.toFixed(1)}`,
+    '',
+    `groups    ${g.announced} announced = ${g.trained} trained + ${g.rejected} rejected + ${g.stale} stale + ${g.dropped} dropped + ${g.pending} pending`,
+    ...(ignored === '' ? [] : [`          ignored before that: ${ignored}`]),
+    `honest    ${summary.honestRejected} groups rejected`,
+    `liar      ${summary.liar.quarantined ? `quarantined after ${summary.liar.afterGroups} groups` : 'not quarantined'}, caught at: ${summary.liar.codes.join(', ') || 'nothing'}`,
+    '',
+    `Look around in what is left:  murmur status --data-dir ${dataDir}`,
+    `                              murmur eval --data-dir ${dataDir}`,
+    '',
+  ].join('\n');
+}

@@ -1,0 +1,113 @@
+// Child processes of the demo: each is the ordinary `murmur` command with --json, its events read from its stdout.
+// Invariant: `stopAll` ends every process that was started, at the latest after the grace time, by pid.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createWriteStream, type WriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { SwarmError } from '../../protocol/errors.ts';
+import type { RoleEvent } from '../events.ts';
+
+/** The `murmur` entry point of this very installation: main.ts in development, main.js when built. */
+const MAIN = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url));
+const GRACE_MS = 15_000;
+
+export interface SwarmProcess {
+  readonly name: string;
+  readonly pid: number;
+  /** resolves with the exit code (or -1 when killed by a signal) */
+  readonly exited: Promise<number>;
+  /** the first event of one kind, or a rejection when the process ends before */
+  first<E extends RoleEvent['event']>(event: E): Promise<Extract<RoleEvent, { event: E }>>;
+  /** asks it to end (Ctrl-C); kills it after the grace time */
+  stop(): Promise<number>;
+}
+
+export interface ProcessSet {
+  start(name: string, args: readonly string[]): SwarmProcess;
+  stopAll(): Promise<void>;
+}
+
+/**
+ * @param logDir stderr of each process goes to `<name>.log` in it
+ * @param onEvent every event of every process, in order of arrival
+ */
+export function createProcessSet(logDir: string, onEvent: (name: string, event: RoleEvent) => void): ProcessSet {
+  const running = new Set<SwarmProcess>();
+  return {
+    start(name, args) {
+      const child = startProcess(name, args, logDir, (event) => onEvent(name, event));
+      running.add(child);
+      void child.exited.then(() => running.delete(child));
+      return child;
+    },
+    async stopAll() {
+      await Promise.all([...running].map((child) => child.stop()));
+    },
+  };
+}
+
+function startProcess(
+  name: string,
+  args: readonly string[],
+  logDir: string,
+  onEvent: (event: RoleEvent) => void,
+): SwarmProcess {
+  const log = createWriteStream(join(logDir, `${name}.log`), { flags: 'a' });
+  // Its own process group: Ctrl-C in the terminal reaches the demo alone, which then stops the others in order.
+  const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  const pid = child.pid;
+  if (pid === undefined) throw new SwarmError('INTERNAL', `could not start the process ${name}`);
+  child.stderr.pipe(log);
+  const seen: RoleEvent[] = [];
+  const waiting: { event: string; resolve: (event: RoleEvent) => void }[] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const event = parseEvent(line, log);
+    if (event === null) return;
+    if (!seen.some((s) => s.event === event.event)) seen.push(event);
+    for (const w of waiting) if (w.event === event.event) w.resolve(event);
+    onEvent(event);
+  });
+  const exited = new Promise<number>((done) => child.once('close', (code) => done(code ?? -1)));
+  const process_: SwarmProcess = {
+    name,
+    pid,
+    exited,
+    async first(event) {
+      const found = seen.find((s) => s.event === event);
+      if (found !== undefined) return found as never;
+      return (await Promise.race([
+        new Promise<RoleEvent>((resolve) => waiting.push({ event, resolve })),
+        exited.then((code) => {
+          throw new SwarmError(
+            'INTERNAL',
+            `the ${name} ended with code ${code} before it was ready; see ${join(logDir, `${name}.log`)}`,
+          );
+        }),
+      ])) as never;
+    },
+    stop: () => stopChild(child, exited),
+  };
+  return process_;
+}
+
+function parseEvent(line: string, log: WriteStream): RoleEvent | null {
+  try {
+    return JSON.parse(line) as RoleEvent;
+  } catch {
+    log.write(`${line}\n`);
+    return null;
+  }
+}
+
+async function stopChild(child: ChildProcess, exited: Promise<number>): Promise<number> {
+  if (child.exitCode === null && child.signalCode === null) child.kill('SIGINT');
+  const timer = setTimeout(() => child.kill('SIGKILL'), GRACE_MS);
+  const code = await exited;
+  clearTimeout(timer);
+  return code;
+}

@@ -1,0 +1,53 @@
+// Exit codes of every command, as printed by `murmur --help`.
+
+import type { ErrorCode } from '../protocol/errors.ts';
+
+export const EXIT_OK = 0;
+export const EXIT_FAILED = 1;
+export const EXIT_USAGE = 2;
+export const EXIT_NO_NODE = 3;
+export const EXIT_BAD_INPUT = 4;
+export const EXIT_RESOURCE = 5;
+export const EXIT_INTERRUPTED = 130;
+
+const BAD_INPUT: readonly ErrorCode[] = [
+  'RECIPE_INVALID',
+  'RECIPE_TOO_LARGE',
+  'RECIPE_UNKNOWN_TASK',
+  'RECIPE_UNKNOWN_REWARD',
+  'UNSUPPORTED_MODEL',
+  'MODEL_FILE_MISSING',
+  'MODEL_FILE_CORRUPT',
+  'MODEL_TENSOR_MISMATCH',
+  'NON_FINITE_WEIGHT',
+  'TOKENIZER_MISMATCH',
+  'TEXT_NOT_ENCODABLE',
+  'BAD_KEY',
+];
+const RESOURCE: readonly ErrorCode[] = [
+  'PORT_IN_USE',
+  'DATA_DIR_IN_USE',
+  'DATA_DIR_UNUSABLE',
+  'DISK_FULL',
+  'DISK_BUDGET',
+  'OUT_OF_MEMORY_BUDGET',
+];
+
+/** The exit code that tells a script what kind of failure `code` is. */
+export function exitCodeOf(code: ErrorCode): number {
+  if (code === 'USAGE' || code === 'BAD_ADDRESS') return EXIT_USAGE;
+  if (code === 'NO_RUNNING_NODE' || code === 'NOT_FOUND' || code === 'RECIPE_NOT_FOUND') return EXIT_NO_NODE;
+  if (code === 'INTERRUPTED') return EXIT_INTERRUPTED;
+  if (BAD_INPUT.includes(code)) return EXIT_BAD_INPUT;
+  if (RESOURCE.includes(code)) return EXIT_RESOURCE;
+  return EXIT_FAILED;
+}
+
+export const EXIT_CODE_HELP = `Exit codes:
+  0    done
+  1    failed
+  2    wrong usage (flags, arguments, addresses)
+  3    nothing there: no running node, no such recipe or group
+  4    bad input: recipe, model or tokenizer
+  5    a resource is missing: port, disk, memory, data directory in use
+  130  interrupted`;
