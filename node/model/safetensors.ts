@@ -116,7 +116,7 @@ function fromF16Bits(bits: Uint16Array): Float32Array {
 
 /** A typed array on its own buffer: tensor bytes need not be aligned in the file. */
 function decode(dtype: WeightDtype, bytes: Uint8Array): Float32Array {
-  const own = bytes.slice();
+  const own = new Uint8Array(bytes);
   if (dtype === 'F32') return new Float32Array(own.buffer);
   const bits = new Uint16Array(own.buffer);
   return dtype === 'BF16' ? fromBf16Bits(bits) : fromF16Bits(bits);
@@ -198,7 +198,7 @@ export async function tensorsFromBf16Safetensors(
   const tensors = new Map<string, Bf16Tensor>();
   for (const entry of await entriesOf(bufferSource(bytes, name))) {
     if (entry.dtype !== 'BF16') throw corrupt(name, `tensor ${entry.name} is ${entry.dtype}, not BF16`);
-    const own = bytes.slice(entry.start, entry.start + entry.byteLength);
+    const own = new Uint8Array(bytes.subarray(entry.start, entry.start + entry.byteLength));
     tensors.set(entry.name, { shape: entry.shape, bits: new Uint16Array(own.buffer) });
   }
   return tensors;
