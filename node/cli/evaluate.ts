@@ -1,10 +1,10 @@
 // Accuracy of a policy on a recipe's held-out tasks: sampled at the recipe's temperature, with fixed seeds,
 // so that two policies are asked the same questions with the same luck.
 
+import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { concatBytes, sha256, u32be, utf8 } from '../protocol/bytes.ts';
 import type { PolicyEngine, SamplingSettings } from '../protocol/ports.ts';
-import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 
 export interface Evaluation {
   /** mean reward-free correctness in [0, 1]: the share of tasks whose reward is the full one */

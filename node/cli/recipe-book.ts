@@ -2,8 +2,8 @@
 // Source: spec/wire.md "A recipe is open". Invariant: a recipe is in the book only when its bytes hash to its id,
 // parse, and its announcement was signed by the author that it names.
 
-import { parseRecipe } from '../../recipes/schema.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
+import { parseRecipe } from '../../recipes/schema.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { errorText, SwarmError } from '../protocol/errors.ts';
 import { RECIPE_MAX_BYTES } from '../protocol/limits.ts';
@@ -104,7 +104,10 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
         takeIn(bytes, message);
       } catch (error) {
         const broken = error instanceof SwarmError && error.code.startsWith('RECIPE_');
-        logger.warn({ recipeId: hashHex, error: errorText(error) }, broken ? 'refused a recipe' : 'could not get a recipe');
+        logger.warn(
+          { recipeId: hashHex, error: errorText(error) },
+          broken ? 'refused a recipe' : 'could not get a recipe',
+        );
         if (broken) return;
         await clock.sleep(RETRY_MS, abort.signal);
       }
@@ -135,7 +138,9 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
     find(text) {
       const all = [...recipes.values()];
       const byId = /^[0-9a-f]{4,64}$/.test(text) ? all.find((r) => r.resolved.recipeIdHex.startsWith(text)) : undefined;
-      return byId ?? all.filter((r) => r.resolved.recipe.name === text).sort((a, b) => b.lastHeardMs - a.lastHeardMs)[0];
+      return (
+        byId ?? all.filter((r) => r.resolved.recipe.name === text).sort((a, b) => b.lastHeardMs - a.lastHeardMs)[0]
+      );
     },
     list: () => [...recipes.values()],
     offers: () => [...offers.values()],

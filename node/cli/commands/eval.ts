@@ -1,0 +1,39 @@
+// `murmur eval`: accuracy of a policy on a recipe's held-out tasks.
+
+import { Command } from 'commander';
+import { parseCount, parsePositive, withCompute, withDataDir, withJson } from '../options.ts';
+
+export interface EvalOptions {
+  readonly dataDir: string;
+  readonly json: boolean;
+  readonly threads?: number;
+  readonly memory: number;
+  readonly recipe?: string;
+  readonly model?: string;
+  readonly step?: number;
+  readonly tasks: number;
+  readonly seed: number;
+  readonly samples: number;
+}
+
+export function evalCommand(): Command {
+  return withCompute(withJson(withDataDir(new Command('eval'))))
+    .description("held-out accuracy of a policy, sampled at the recipe's temperature with fixed seeds")
+    .option('--recipe <file|id|name>', 'whose tasks; default: the recipe of the data directory')
+    .option('--model <dir>', "a model folder to evaluate instead of the data directory's policies")
+    .option('--step <n>', 'policy step; default: the newest that is here', parseCount)
+    .option('--tasks <n>', 'held-out tasks', parsePositive, 512)
+    .option('--seed <n>', 'which tasks and which luck', parseCount, 0)
+    .option('--samples <n>', 'completions to show', parseCount, 3)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  murmur eval --data-dir ~/.murmur/demo-20261122T1800
+  murmur eval --model recipes/starter --recipe arrows --tasks 2048`,
+    )
+    .action(async (options: EvalOptions) => {
+      const { runEval } = await import('../roles/eval.ts');
+      process.exitCode = await runEval(options);
+    });
+}

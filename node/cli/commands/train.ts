@@ -1,0 +1,55 @@
+// `murmur train`: take recipes, run GRPO on accepted rollouts, publish weights.
+
+import { Command, Option } from 'commander';
+import {
+  type ComputeOptions,
+  type NetworkOptions,
+  parseCount,
+  parsePositive,
+  withCompute,
+  withNetwork,
+} from '../options.ts';
+import { starterModelDir } from '../shipped.ts';
+
+export interface TrainOptions extends NetworkOptions, ComputeOptions {
+  readonly recipe?: string;
+  readonly model: string;
+  readonly accept: 'author' | 'all' | 'none';
+  readonly verify: boolean;
+  readonly evalEvery: number;
+  readonly evalTasks: number;
+  readonly maxSteps?: number;
+  readonly seed: number;
+}
+
+export function trainCommand(): Command {
+  return withCompute(withNetwork(new Command('train')))
+    .description('train: GRPO on accepted rollouts within the staleness bound, new weights to everybody')
+    .option(
+      '--recipe <file|name>',
+      'publish and train this recipe: a file, or the name of a shipped one (arrows, sums, sorting)',
+    )
+    .option('--model <dir>', 'model folder in Hugging Face form to start from', starterModelDir())
+    .addOption(
+      new Option('--accept <whose>', "whose submitted recipes to train: your own, anybody's, or none")
+        .choices(['author', 'all', 'none'])
+        .default('author'),
+    )
+    .option('--no-verify', 'run no verifier inside; the recipe must name others')
+    .option('--eval-every <steps>', 'evaluate on held-out tasks every so many steps, 0 for never', parseCount, 10)
+    .option('--eval-tasks <n>', 'held-out tasks of an evaluation', parsePositive, 512)
+    .option('--max-steps <n>', 'stop after this policy step', parsePositive)
+    .option('--seed <n>', 'seed of the held-out tasks', parseCount, 0)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  murmur train --recipe arrows                 the smallest swarm: this and one murmur node
+  murmur train --accept all --model ./my-llama take anybody's recipes for this model
+  murmur train --recipe my.yaml --no-verify    verifiers are those that the recipe names`,
+    )
+    .action(async (options: TrainOptions) => {
+      const { runTrain } = await import('../roles/train.ts');
+      process.exitCode = await runTrain(options);
+    });
+}

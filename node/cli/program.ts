@@ -1,0 +1,73 @@
+// The `murmur` program: its commands, how errors are shown, and what it exits with.
+// Commands only read flags here; what runs a role is imported when it is needed, so that --help is quick.
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { errorText, SwarmError } from '../protocol/errors.ts';
+import { demoCommand } from './commands/demo.ts';
+import { evalCommand } from './commands/eval.ts';
+import { idCommand } from './commands/id.ts';
+import { inspectCommands } from './commands/inspect.ts';
+import { nodeCommand } from './commands/node.ts';
+import { submitCommand } from './commands/submit.ts';
+import { trainCommand } from './commands/train.ts';
+import { verifyCommand } from './commands/verify.ts';
+import { warmUpCommand } from './commands/warm-up.ts';
+import { EXIT_CODE_HELP, EXIT_FAILED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './exit-codes.ts';
+import { packageRoot } from './shipped.ts';
+
+function createProgram(): Command {
+  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
+  const program = new Command('murmur')
+    .description('Murmuration: a permissionless swarm that post-trains language models with reinforcement learning')
+    .version(version)
+    .showHelpAfterError('(see murmur --help)')
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  murmur demo                                    watch a swarm learn on this machine
+  murmur node --join /ip4/192.0.2.1/tcp/4001     contribute rollouts
+  murmur train --recipe arrows                   train, and publish the shipped recipe "arrows"
+  murmur submit recipe.yaml                      ask the trainers to train something else
+  murmur status                                  what the node on this machine is doing
+
+${EXIT_CODE_HELP}`,
+    );
+  const commands = [
+    demoCommand(),
+    nodeCommand(),
+    trainCommand(),
+    verifyCommand(),
+    submitCommand(),
+    ...inspectCommands(),
+    evalCommand(),
+    warmUpCommand(),
+    idCommand(),
+  ];
+  for (const command of commands) program.addCommand(command.exitOverride().copyInheritedSettings(program));
+  return program;
+}
+
+/** Runs `murmur` with `argv` (as process.argv) and says what to exit with. */
+export async function runProgram(argv: readonly string[]): Promise<number> {
+  try {
+    await createProgram().parseAsync(argv);
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT_OK;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
+    if (argv.includes('--json')) {
+      const code = error instanceof SwarmError ? error.code : 'INTERNAL';
+      process.stdout.write(`${JSON.stringify({ error: { code, message: errorText(error) } })}\n`);
+    }
+    process.stderr.write(`murmur: ${describeError(error)}\n`);
+    return error instanceof SwarmError ? exitCodeOf(error.code) : EXIT_FAILED;
+  }
+}
+
+function describeError(error: unknown): string {
+  if (error instanceof SwarmError) return `${error.message} (${error.code})`;
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
