@@ -3,7 +3,7 @@
 // bos: encoding with special tokens gives the characters and nothing else. A character without a token encodes as
 // `<|unk|>`, so that it can be seen and refused instead of vanishing.
 
-import { SwarmError } from '../../node/protocol/errors.ts';
+import { RecipeError } from '../error.ts';
 
 /** Ids and texts of the special tokens; the end token is what a completion is ended by. */
 export const PAD_TOKEN = { id: 0, text: '<|pad|>' } as const;
@@ -59,12 +59,12 @@ function tokenizerObject(characters: readonly string[]): object {
 /**
  * The tokenizer of these characters.
  * @param characters each once, one Unicode code point a token
- * @throws {SwarmError} RECIPE_INVALID when a character comes twice
+ * @throws {RecipeError} RECIPE_INVALID when a character comes twice
  */
 export function characterTokenizer(characters: string): TokenizerFiles {
   const list = [...characters];
   if (new Set(list).size !== list.length) {
-    throw new SwarmError('RECIPE_INVALID', `a tokenizer's characters must differ, got ${JSON.stringify(characters)}`);
+    throw new RecipeError('RECIPE_INVALID', `a tokenizer's characters must differ, got ${JSON.stringify(characters)}`);
   }
   const config = {
     tokenizer_class: 'PreTrainedTokenizerFast',

@@ -4,8 +4,8 @@
 
 import { createHash } from 'node:crypto';
 import type { z } from 'zod';
-import { SwarmError } from '../../node/protocol/errors.ts';
 import type { UniformStream } from '../../node/protocol/seeds.ts';
+import { RecipeError } from '../error.ts';
 
 /** First bytes below this hold a prompt out. */
 const HELD_OUT_BELOW = 16;
@@ -55,7 +55,7 @@ export function isHeldOut(prompt: string): boolean {
 
 /**
  * Draws problems from one stream until one lies in the wanted split.
- * @throws {SwarmError} RECIPE_INVALID when the settings leave (almost) no prompts of that split
+ * @throws {RecipeError} RECIPE_INVALID when the settings leave (almost) no prompts of that split
  */
 export function drawProblem<Settings>(
   family: TaskFamily<Settings>,
@@ -67,7 +67,7 @@ export function drawProblem<Settings>(
     const problem = family.generate(draw, settings);
     if (isHeldOut(problem.prompt) === (split === 'held-out')) return problem;
   }
-  throw new SwarmError(
+  throw new RecipeError(
     'RECIPE_INVALID',
     `${taskId(family)} found no ${split} prompt in ${MAX_DRAWS} draws: its settings make too few prompts, widen them`,
     { task: taskId(family), split },
@@ -90,8 +90,8 @@ export function drawShuffled<T>(draw: UniformStream, items: readonly T[]): T[] {
 }
 
 /** A problem handed to `demonstrate` that its family did not make. */
-export function notOurs(task: string, prompt: string): SwarmError {
-  return new SwarmError('RECIPE_INVALID', `${task} did not make the prompt ${JSON.stringify(prompt.slice(0, 80))}`, {
+export function notOurs(task: string, prompt: string): RecipeError {
+  return new RecipeError('RECIPE_INVALID', `${task} did not make the prompt ${JSON.stringify(prompt.slice(0, 80))}`, {
     task,
   });
 }

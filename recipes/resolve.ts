@@ -1,0 +1,128 @@
+// A recipe made ready for use: which problem a group seed asks, how a completion scores, what evaluation asks.
+// Source: spec/wire.md "Tasks", "Text"; spec/rollouts.md "Randomness". Knows nothing of tokenizers: text in, integers out.
+// Invariant: every function here is pure and bounded, so that any peer recomputes what any other computed.
+
+import { sha256, toHex, u32be } from '../node/protocol/bytes.ts';
+import { familyWord, taskSeed, taskWord, uniformStream } from '../node/protocol/seeds.ts';
+import { RecipeError } from './error.ts';
+import { type RewardTerm, rewardFunction, totalScore } from './rewards/table.ts';
+import { parseRecipe, type Recipe, recipeIdOf } from './schema.ts';
+import type { GeneratedTask, RecipeTask, RowsTask } from './sections.ts';
+import { taskFamily } from './tasks/table.ts';
+import { type Demonstration, drawProblem, type Problem, type Split } from './tasks/task.ts';
+
+const HELD_OUT_DOMAIN = 'murmuration/held-out/1';
+
+/** A problem and where it came from: `arrows@1`, or `rows`. */
+export interface DrawnProblem {
+  readonly family: string;
+  readonly problem: Problem;
+}
+
+/** A recipe and all that follows from it. */
+export interface ResolvedRecipe {
+  readonly recipe: Recipe;
+  /** 32 bytes */
+  readonly recipeId: Uint8Array;
+  readonly recipeIdHex: string;
+  /** The problem of a group (32-byte group seed); never a held-out one of a generated family. */
+  problemFor(groupSeed: Uint8Array): DrawnProblem;
+  /**
+   * Problems for evaluation, the same for the same seed (u32), none of which training asks. Only rows without
+   * `heldOutRows`, which hold nothing out, are asked as they are.
+   */
+  heldOutProblems(count: number, seed: number): readonly Problem[];
+  /** Integer millionths of a completion's text (decoded without the end token, special tokens kept). */
+  score(problem: Problem, completionText: string): number;
+  /** Right answers to imitate in a warm-up; null for rows, which have none. */
+  demonstrate(drawn: DrawnProblem): Demonstration | null;
+}
+
+/** Draws the problem of one task of the recipe under a group seed. */
+type Source = (groupSeed: Uint8Array, split: Split) => DrawnProblem;
+
+function isRows(task: RecipeTask): task is RowsTask {
+  return 'rows' in task;
+}
+
+function rowsSource(task: RowsTask): Source {
+  return (groupSeed, split) => {
+    const rows = split === 'held-out' ? (task.heldOutRows ?? task.rows) : task.rows;
+    return { family: 'rows', problem: rows[Number(taskWord(groupSeed) % BigInt(rows.length))]! };
+  };
+}
+
+function generatedSource(task: GeneratedTask): Source {
+  const family = taskFamily(task.task);
+  return (groupSeed, split) => ({
+    family: task.task,
+    problem: drawProblem(family, task.settings, uniformStream(taskSeed(groupSeed)), split),
+  });
+}
+
+/** Cumulative integer weights; the family word modulo their sum picks. */
+function choose(sources: readonly Source[], weights: readonly number[]): (groupSeed: Uint8Array) => Source {
+  if (sources.length === 1) return () => sources[0]!;
+  const total = BigInt(weights.reduce((sum, weight) => sum + weight, 0));
+  return (groupSeed) => {
+    let left = Number(familyWord(groupSeed) % total);
+    let picked = 0;
+    while (left >= weights[picked]!) left -= weights[picked++]!;
+    return sources[picked]!;
+  };
+}
+
+/** Refuses settings that leave a split (almost) empty, here rather than at some later seed. */
+function checkDraws(sources: readonly Source[]): void {
+  const seed = new Uint8Array(32);
+  for (const source of sources) {
+    source(seed, 'training');
+    source(seed, 'held-out');
+  }
+}
+
+function checkRows(task: RowsTask): void {
+  if (task.heldOutRows === undefined) return;
+  const training = new Set(task.rows.map((row) => row.prompt));
+  const shared = task.heldOutRows.find((row) => training.has(row.prompt));
+  if (shared === undefined) return;
+  throw new RecipeError(
+    'RECIPE_INVALID',
+    `recipe.tasks: the row ${JSON.stringify(shared.prompt.slice(0, 80))} is both trained on and held out; take one away`,
+    { path: 'recipe.tasks' },
+  );
+}
+
+/**
+ * @param bytes canonical form of the recipe
+ * @throws {RecipeError} as `parseRecipe`; RECIPE_INVALID also when a task's settings leave it without prompts
+ */
+export function resolveRecipe(bytes: Uint8Array): ResolvedRecipe {
+  const recipe = parseRecipe(bytes);
+  const recipeId = recipeIdOf(bytes);
+  for (const task of recipe.tasks) if (isRows(task)) checkRows(task);
+  const sources = recipe.tasks.map((task) => (isRows(task) ? rowsSource(task) : generatedSource(task)));
+  checkDraws(sources);
+  const sourceOf = choose(
+    sources,
+    recipe.tasks.map((task) => task.weight),
+  );
+  const terms: readonly RewardTerm[] = recipe.rewards.map((term) => ({
+    reward: rewardFunction(term.reward),
+    settings: term.settings,
+    weight: term.weight,
+  }));
+  return {
+    recipe,
+    recipeId,
+    recipeIdHex: toHex(recipeId),
+    problemFor: (groupSeed) => sourceOf(groupSeed)(groupSeed, 'training'),
+    heldOutProblems: (count, seed) =>
+      Array.from({ length: count }, (_, i) => {
+        const itemSeed = sha256(HELD_OUT_DOMAIN, u32be(seed, 'seed'), u32be(i, 'index'));
+        return sourceOf(itemSeed)(itemSeed, 'held-out').problem;
+      }),
+    score: (problem, completionText) => totalScore(terms, problem, completionText),
+    demonstrate: ({ family, problem }) => (family === 'rows' ? null : taskFamily(family).demonstrate(problem)),
+  };
+}
