@@ -1,0 +1,90 @@
+// What a peer's conduct on the wire has cost it: penalty points that fade, and bans. (Standing of rollouts is the verifier's.)
+// Source: design.md "libp2p 3": a gray-listed peer stays connected, so we disconnect it ourselves and keep it away.
+// Invariant: a banned peer is refused by the connection gater until its ban ends.
+
+import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
+
+/** Points for one offence; BAN_POINTS of them within a few minutes end in a ban. */
+export const PENALTY: Readonly<Record<Offence, number>> = {
+  'rejected message': 10,
+  'malformed message': 20,
+  'malformed request': 20,
+  'corrupt blob': 40,
+  'oversized answer': 40,
+  'unanswered request': 5,
+};
+export const BAN_POINTS: number = 100;
+const HALF_LIFE_MS = 10 * 60_000;
+const BAN_MS = 30 * 60_000;
+const MAX_PEERS = 4096;
+
+export type Offence =
+  | 'rejected message'
+  | 'malformed message'
+  | 'malformed request'
+  | 'corrupt blob'
+  | 'oversized answer'
+  | 'unanswered request';
+
+export interface Standing {
+  /** adds the points of an offence; bans when they reach BAN_POINTS */
+  penalize(peer: PeerIdString, offence: Offence): void;
+  /** points now, after fading */
+  points(peer: PeerIdString): number;
+  ban(peer: PeerIdString, why: string, durationMs?: number): void;
+  unban(peer: PeerIdString): void;
+  isBanned(peer: PeerIdString): boolean;
+  banned(): readonly { readonly peer: PeerIdString; readonly why: string; readonly untilMs: number }[];
+  onBan(listener: (peer: PeerIdString, why: string) => void): () => void;
+}
+
+/** Points and bans of one process; nothing is written to disk. */
+export function createStanding(components: { readonly clock: Clock; readonly logger: Logger }): Standing {
+  const { clock, logger } = components;
+  const points = new Map<PeerIdString, { value: number; atMs: number }>();
+  const bans = new Map<PeerIdString, { why: string; untilMs: number }>();
+  const listeners = new Set<(peer: PeerIdString, why: string) => void>();
+
+  function pointsOf(peer: PeerIdString): number {
+    const it = points.get(peer);
+    return it === undefined ? 0 : it.value * 2 ** (-(clock.nowMs() - it.atMs) / HALF_LIFE_MS);
+  }
+
+  function ban(peer: PeerIdString, why: string, durationMs: number = BAN_MS): void {
+    if (bans.size >= MAX_PEERS) bans.delete(bans.keys().next().value!);
+    bans.set(peer, { why, untilMs: clock.nowMs() + durationMs });
+    points.delete(peer);
+    logger.warn({ peer, why, durationMs }, 'peer banned');
+    for (const listener of listeners) listener(peer, why);
+  }
+
+  function isBanned(peer: PeerIdString): boolean {
+    const it = bans.get(peer);
+    if (it === undefined) return false;
+    if (it.untilMs > clock.nowMs()) return true;
+    bans.delete(peer);
+    return false;
+  }
+
+  return {
+    penalize(peer, offence) {
+      const value = pointsOf(peer) + PENALTY[offence];
+      logger.debug({ peer, offence, points: value }, 'peer penalized');
+      if (value >= BAN_POINTS) {
+        ban(peer, `${offence}, after other offences`);
+        return;
+      }
+      if (points.size >= MAX_PEERS) points.delete(points.keys().next().value!);
+      points.set(peer, { value, atMs: clock.nowMs() });
+    },
+    points: pointsOf,
+    ban,
+    unban: (peer) => void bans.delete(peer),
+    isBanned,
+    banned: () => [...bans].filter(([peer]) => isBanned(peer)).map(([peer, it]) => ({ peer, ...it })),
+    onBan(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+  };
+}
