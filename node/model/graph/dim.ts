@@ -54,13 +54,30 @@ export function divideDims(dividend: Dim, divisor: Dim): Dim | null {
   return print({ coefficient: left.coefficient / right.coefficient, factors });
 }
 
-/** Sum of dimensions: a number, or one opaque factor `(a+b)`. */
+/** Sum of dimensions: a number, or one opaque factor `(a+b)`. Nested sums are not flattened. */
 export function addDims(dims: Shape): Dim {
   const symbols = dims.filter((dim) => typeof dim === 'string');
   const fixed = dims.reduce<number>((sum, dim) => (typeof dim === 'number' ? sum + dim : sum), 0);
   if (symbols.length === 0) return fixed;
   if (symbols.length === 1 && fixed === 0) return symbols[0]!;
-  return `(${[...symbols, ...(fixed === 0 ? [] : [fixed])].join('+').replaceAll('*', '·')})`;
+  const terms = [...symbols, ...(fixed === 0 ? [] : [String(fixed)])];
+  return `(${terms.join('+').replaceAll('*', '·')})`;
+}
+
+/** The terms of an opaque sum, or null where the factor is a plain symbol. */
+export function sumTerms(factor: string): Dim[] | null {
+  if (!factor.startsWith('(')) return null;
+  const terms: string[] = [''];
+  let depth = 0;
+  for (const character of factor.slice(1, -1)) {
+    if (character === '(') depth++;
+    if (character === ')') depth--;
+    if (character === '+' && depth === 0) terms.push('');
+    else terms[terms.length - 1] += character;
+  }
+  return terms.map((term) =>
+    /^\d+$/.test(term) ? Number(term) : term.startsWith('(') ? term : term.replaceAll('·', '*'),
+  );
 }
 
 /** The fixed coefficient and the symbols whose product is `dim`. */

@@ -13,6 +13,7 @@ import {
   printShape,
   type Shape,
   sameShape,
+  sumTerms,
 } from './dim.ts';
 import { GraphError } from './error.ts';
 import { type Attributes, type DType, float, int, ints, type Operand, type SupportedOp, type Value } from './value.ts';
@@ -349,11 +350,16 @@ export function dimTensor(graph: GraphBuilder, dim: Dim): Value {
   const { coefficient, factors } = dimFactors(dim);
   let product: Value | null = coefficient === 1 && factors.length > 0 ? null : graph.constantInt64([coefficient]);
   for (const factor of factors) {
-    const { value, axis } = graph.symbolSource(factor);
-    const size = single('Shape', [value], 'int64', [1], { start: int(axis), end: int(axis + 1) });
+    const terms = sumTerms(factor);
+    const size = terms ? terms.map((term) => dimTensor(graph, term)).reduce(add) : symbolTensor(graph, factor);
     product = product ? mul(product, size) : size;
   }
   return product!;
+}
+
+function symbolTensor(graph: GraphBuilder, symbol: string): Value {
+  const { value, axis } = graph.symbolSource(symbol);
+  return single('Shape', [value], 'int64', [1], { start: int(axis), end: int(axis + 1) });
 }
 
 function shapeTensor(graph: GraphBuilder, shape: Shape): Value {
@@ -419,23 +425,30 @@ export function concat(values: readonly Value[], axis: number): Value {
   return single('Concat', values, first.dtype, shape, { axis: int(at) });
 }
 
-/** Elements start ≤ k < end of one axis, bounds fixed or int64[1] values (then `size` says how many, as a dimension). */
-export function slice(x: Value, axis: number, start: number, end: number): Value {
+/** Elements from ≤ k < to of one axis; `from`, `to` are int64[1] values and `size` is their difference as a dimension. */
+export function sliceBetween(x: Value, axis: number, from: Value, to: Value, size: Dim): Value {
   const at = checkedAxis('Slice', x, axis);
-  const size = x.shape[at]!;
-  const bounded = typeof size === 'number' ? end <= size : false;
-  if (!(start >= 0 && start < end && bounded))
-    throw shapeError('Slice', [x], `[${start}, ${end}) is not inside axis ${at}`);
-  const numbers = [start, end, at].map((n) => x.graph.constantInt64([n]));
-  return single('Slice', [x, ...numbers], x.dtype, x.shape.with(at, end - start));
+  requireType('Slice', from, 'int64');
+  requireType('Slice', to, 'int64');
+  return single('Slice', [x, from, to, x.graph.constantInt64([at])], x.dtype, x.shape.with(at, size));
 }
 
-/** Elements start ≤ k < start + size of one axis where the bounds are symbolic: start and size are dimensions. */
-export function sliceDims(x: Value, axis: number, start: Dim, size: Dim): Value {
-  const at = checkedAxis('Slice', x, axis);
+/** Elements start ≤ k < start + size of one axis; both may be symbolic dimensions. */
+export function slice(x: Value, axis: number, start: Dim, size: Dim): Value {
+  const whole = x.shape[checkedAxis('Slice', x, axis)]!;
+  if (typeof start === 'number' && typeof size === 'number' && typeof whole === 'number' && start + size > whole) {
+    throw shapeError('Slice', [x], `[${start}, ${start + size}) is not inside axis ${axis}`);
+  }
   const from = dimTensor(x.graph, start);
-  const to = add(from, dimTensor(x.graph, size));
-  return single('Slice', [x, from, to, x.graph.constantInt64([at])], x.dtype, x.shape.with(at, size));
+  return sliceBetween(x, axis, from, dimTensor(x.graph, addDims([start, size])), size);
+}
+
+/** Zeros before and after one axis; `before`, `after` are int64[1] values and `size` is the new size as a dimension. */
+export function pad(x: Value, axis: number, before: Value, after: Value, size: Dim): Value {
+  const at = checkedAxis('Pad', x, axis);
+  requireType('Pad', x, 'float32');
+  const inputs = [x, concat([before, after], 0), x.graph.scalar('float32', 0), x.graph.constantInt64([at])];
+  return single('Pad', inputs, x.dtype, x.shape.with(at, size));
 }
 
 /** A tensor of one float32 value. */
