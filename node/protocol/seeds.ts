@@ -2,7 +2,8 @@
 // Source: spec/rollouts.md "Randomness"; RFC 8439 §2.4 (counter from 0, nonce 0). All integers are big-endian.
 // Invariant: everything here is a pure function of its arguments.
 
-import { createCipheriv, createHash } from 'node:crypto';
+import { createCipheriv } from 'node:crypto';
+import { sha256, u32be } from './bytes.ts';
 import { SwarmError } from './errors.ts';
 
 const GROUP_DOMAIN = 'murmuration/group/1';
@@ -24,21 +25,6 @@ export interface GroupSeedParts {
 /** An endless stream of uniforms in [0, 1). */
 export interface UniformStream {
   next(): number;
-}
-
-function sha256(...parts: readonly (Uint8Array | string)[]): Uint8Array {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return new Uint8Array(hash.digest());
-}
-
-function u32(value: number, label: string): Uint8Array {
-  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) {
-    throw new SwarmError('MALFORMED', `${label} must be an unsigned 32-bit integer, got ${value}`, { label });
-  }
-  const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, value);
-  return bytes;
 }
 
 function bytes32(value: Uint8Array, label: string): Uint8Array {
@@ -63,7 +49,7 @@ export function groupSeed(parts: GroupSeedParts): Uint8Array {
     bytes32(parts.recipeId, 'recipeId'),
     bytes32(parts.policyRoot, 'policyRoot'),
     parts.peerId,
-    u32(parts.slot, 'slot'),
+    u32be(parts.slot, 'slot'),
   );
 }
 
@@ -84,7 +70,7 @@ export function familyWord(seed: Uint8Array): bigint {
 
 /** H(groupSeed ‖ "sequence" ‖ i u32): 32 bytes. */
 export function sequenceSeed(seed: Uint8Array, i: number): Uint8Array {
-  return sha256(bytes32(seed, 'groupSeed'), 'sequence', u32(i, 'sequence index'));
+  return sha256(bytes32(seed, 'groupSeed'), 'sequence', u32be(i, 'sequence index'));
 }
 
 /**

@@ -1,0 +1,162 @@
+// The body of a group: prompt, and each rollout's tokens, log-probs, finish reason and proofs. Named by its hash.
+// Source: spec/rollouts.md "A group on the wire". Decoded by hand with protobuf's reader straight into typed arrays:
+// lists of numbers are counted before they are allocated, which the generated decoder cannot do.
+// Invariant: accepts only the packed form that encodeBody writes; values are the checks' matter (a log-prob may be NaN).
+
+import { create, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { boundCount, checkSize, listLength, malformed, parsing } from './codec.ts';
+import {
+  BODY_MAX_BYTES,
+  MAX_COMPLETION_TOKENS,
+  MAX_GROUP_SIZE,
+  MAX_GROUP_TOKENS,
+  MAX_PROMPT_TOKENS,
+  MIN_GROUP_SIZE,
+  SEQUENCE_PROOFS_MAX_BYTES,
+} from './limits.ts';
+import { BodySchema } from './messages_pb.ts';
+
+export interface BodySequence {
+  /** end token included when there is one */
+  readonly tokens: Uint32Array;
+  /** as many as tokens */
+  readonly logprobs: Float32Array;
+  readonly finish: 'eos' | 'length';
+  /** TOPLOC proofs, plain concatenation */
+  readonly proofs: Uint8Array;
+}
+
+export interface GroupBody {
+  readonly prompt: Uint32Array;
+  readonly sequences: readonly BodySequence[];
+}
+
+/** Field numbers of messages.proto. */
+const BODY_PROMPT = 1;
+const BODY_SEQUENCES = 2;
+const SEQUENCE_TOKENS = 1;
+const SEQUENCE_LOGPROBS = 2;
+const SEQUENCE_FINISH = 3;
+const SEQUENCE_PROOFS = 4;
+const FINISH_CODE: Readonly<Record<BodySequence['finish'], number>> = { eos: 1, length: 2 };
+
+/**
+ * The bytes whose hash an announcement names.
+ * @throws {SwarmError} MALFORMED, TOO_LARGE
+ */
+export function encodeBody(body: GroupBody): Uint8Array {
+  checkBody(body);
+  const sequences = body.sequences.map((sequence) => ({
+    tokens: Array.from(sequence.tokens),
+    logprobs: Array.from(sequence.logprobs),
+    finish: FINISH_CODE[sequence.finish],
+    proofs: sequence.proofs,
+  }));
+  const bytes = toBinary(BodySchema, create(BodySchema, { prompt: Array.from(body.prompt), sequences }));
+  checkSize('body', bytes, BODY_MAX_BYTES);
+  return bytes;
+}
+
+/** @throws {SwarmError} MALFORMED, TOO_LARGE */
+export function decodeBody(bytes: Uint8Array): GroupBody {
+  checkSize('body', bytes, BODY_MAX_BYTES);
+  boundCount('body', bytes, BODY_SEQUENCES, MAX_GROUP_SIZE);
+  const body = parsing('body', () => readBody(bytes));
+  checkBody(body);
+  return body;
+}
+
+function checkBody(body: GroupBody): void {
+  listLength('prompt', body.prompt, 1, MAX_PROMPT_TOKENS);
+  listLength('sequences', body.sequences, MIN_GROUP_SIZE, MAX_GROUP_SIZE);
+  let tokens = 0;
+  for (const sequence of body.sequences) {
+    listLength('tokens', sequence.tokens, 1, MAX_COMPLETION_TOKENS);
+    listLength('logprobs', sequence.logprobs, sequence.tokens.length, sequence.tokens.length);
+    listLength('proofs', sequence.proofs, 0, SEQUENCE_PROOFS_MAX_BYTES);
+    tokens += sequence.tokens.length;
+  }
+  if (tokens > MAX_GROUP_TOKENS) throw malformed('sequences', `at most ${MAX_GROUP_TOKENS} tokens in all`, tokens);
+}
+
+function readBody(bytes: Uint8Array): GroupBody {
+  let prompt = new Uint32Array(0);
+  const sequences: BodySequence[] = [];
+  eachField(bytes, (number, field) => {
+    if (number === BODY_PROMPT) prompt = readVarints('prompt', field.bytes(), MAX_PROMPT_TOKENS);
+    else if (number === BODY_SEQUENCES) sequences.push(readSequence(field.bytes()));
+    else field.skip();
+  });
+  return { prompt, sequences };
+}
+
+function readSequence(bytes: Uint8Array): BodySequence {
+  let tokens = new Uint32Array(0);
+  let logprobs = new Float32Array(0);
+  let finish = 0;
+  let proofs = new Uint8Array(0);
+  eachField(bytes, (number, field) => {
+    if (number === SEQUENCE_TOKENS) tokens = readVarints('tokens', field.bytes(), MAX_COMPLETION_TOKENS);
+    else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats(field.bytes());
+    else if (number === SEQUENCE_FINISH) finish = field.uint32();
+    else if (number === SEQUENCE_PROOFS) proofs = field.bytes().slice();
+    else field.skip();
+  });
+  if (finish !== FINISH_CODE.eos && finish !== FINISH_CODE.length) throw malformed('finish', '1 | 2', finish);
+  return { tokens, logprobs, finish: finish === FINISH_CODE.eos ? 'eos' : 'length', proofs };
+}
+
+interface FieldReader {
+  bytes(): Uint8Array;
+  uint32(): number;
+  skip(): void;
+}
+
+/** Calls `visit` for each field; it must read or skip what it is given. A repeated list must be sequences. */
+function eachField(bytes: Uint8Array, visit: (number: number, field: FieldReader) => void): void {
+  const reader = new BinaryReader(bytes);
+  let last = 0;
+  while (reader.pos < reader.len) {
+    const [number, wireType] = reader.tag();
+    // Our encoder writes fields in order, and no list in two parts.
+    if (number < last || (number === last && number !== BODY_SEQUENCES)) throw malformed('body', 'fields in order');
+    last = number;
+    const expect = (type: WireType): void => {
+      if (wireType !== type) throw malformed('body', `wire type ${type} in field ${number}`, wireType);
+    };
+    visit(number, {
+      bytes: () => {
+        expect(WireType.LengthDelimited);
+        return reader.bytes();
+      },
+      uint32: () => {
+        expect(WireType.Varint);
+        return reader.uint32();
+      },
+      skip: () => reader.skip(wireType, number),
+    });
+  }
+  if (reader.pos !== reader.len) throw malformed('body', 'a whole message');
+}
+
+function readVarints(field: string, packed: Uint8Array, max: number): Uint32Array<ArrayBuffer> {
+  let count = 0;
+  for (const byte of packed) count += byte < 0x80 ? 1 : 0;
+  if (count > max) throw malformed(field, `at most ${max} entries`, count);
+  const out = new Uint32Array(count);
+  const reader = new BinaryReader(packed);
+  for (let i = 0; i < count; i++) out[i] = reader.uint32();
+  if (reader.pos !== packed.length) throw malformed(field, 'whole varints');
+  return out;
+}
+
+function readFloats(packed: Uint8Array): Float32Array<ArrayBuffer> {
+  if (packed.length % 4 !== 0) throw malformed('logprobs', 'whole floats', packed.length);
+  const count = packed.length / 4;
+  if (count > MAX_COMPLETION_TOKENS) throw malformed('logprobs', `at most ${MAX_COMPLETION_TOKENS} entries`, count);
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
+  const out = new Float32Array(count);
+  for (let i = 0; i < count; i++) out[i] = view.getFloat32(i * 4, true);
+  return out;
+}

@@ -1,0 +1,140 @@
+// What every message codec shares: size before decoding, one kind of error, and the checks of single fields.
+// Invariant: decoding throws nothing but SwarmError MALFORMED or TOO_LARGE, and holds at most a small multiple of the
+// message's size: lists of messages are counted before protobuf makes an object of each.
+
+import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { SwarmError } from './errors.ts';
+import { isPeerId } from './keys.ts';
+
+export const HASH_BYTES: number = 32;
+
+/** @throws {SwarmError} TOO_LARGE */
+export function checkSize(label: string, bytes: Uint8Array, maxBytes: number): void {
+  if (bytes.length > maxBytes) {
+    throw new SwarmError('TOO_LARGE', `a ${label} has at most ${maxBytes} bytes, got ${bytes.length}`, {
+      label,
+      bytes: bytes.length,
+      maxBytes,
+    });
+  }
+}
+
+/** The error of a field that is not what it must be. */
+export function malformed(field: string, expected: string, got?: string | number): SwarmError {
+  const found = got === undefined ? '' : `, got ${got}`;
+  return new SwarmError('MALFORMED', `${field}: expected ${expected}${found}`, { field });
+}
+
+/** Runs a parser; whatever it throws that is not ours becomes MALFORMED. */
+export function parsing<T>(label: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (cause) {
+    if (cause instanceof SwarmError) throw cause;
+    throw new SwarmError('MALFORMED', `this is no ${label}`, { label }, { cause });
+  }
+}
+
+/**
+ * Decodes with protobuf under a size limit; unknown fields are skipped, not kept.
+ * @throws {SwarmError} TOO_LARGE, MALFORMED
+ */
+export function decodeMessage<Desc extends DescMessage>(
+  schema: Desc,
+  label: string,
+  bytes: Uint8Array,
+  maxBytes: number,
+): MessageShape<Desc> {
+  checkSize(label, bytes, maxBytes);
+  return parsing(label, () => fromBinary(schema, bytes, { readUnknownFields: false }));
+}
+
+/**
+ * Encodes with protobuf, and decodes the outcome again: what we send is what others accept.
+ * @param decode the decoder of these messages
+ * @throws {SwarmError} TOO_LARGE, MALFORMED
+ */
+export function encodeMessage<Desc extends DescMessage>(
+  schema: Desc,
+  label: string,
+  message: MessageInitShape<Desc>,
+  decode: (bytes: Uint8Array) => unknown,
+): Uint8Array {
+  const bytes = parsing(label, () => toBinary(schema, create(schema, message)));
+  decode(bytes);
+  return bytes;
+}
+
+/**
+ * Counts the occurrences of a field at the top level of an encoded message, before anything is allocated for them.
+ * @throws {SwarmError} TOO_LARGE when there are more than `max`; MALFORMED
+ */
+export function boundCount(label: string, bytes: Uint8Array, fieldNumber: number, max: number): void {
+  parsing(label, () => {
+    const reader = new BinaryReader(bytes);
+    let count = 0;
+    while (reader.pos < reader.len) {
+      const [number, wireType] = reader.tag();
+      if (number === fieldNumber && ++count > max) {
+        throw new SwarmError('TOO_LARGE', `a ${label} has at most ${max} entries in field ${fieldNumber}`, { max });
+      }
+      // Not skip(): it makes an object for each length-delimited field.
+      if (wireType === WireType.LengthDelimited) {
+        const length = reader.uint32();
+        reader.pos += length;
+        if (reader.pos > reader.len) throw malformed(label, 'a whole message');
+      } else reader.skip(wireType, number);
+    }
+  });
+}
+
+/** A copy of a hash (so that it does not hold the whole message in memory). @throws {SwarmError} MALFORMED */
+export function hashField(field: string, bytes: Uint8Array): Uint8Array {
+  return exactBytes(field, bytes, HASH_BYTES);
+}
+
+/** A copy of a byte string of known length. @throws {SwarmError} MALFORMED */
+export function exactBytes(field: string, bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.length !== length) throw malformed(field, `${length} bytes`, bytes.length);
+  return bytes.slice();
+}
+
+/** A hash, or null when the field is empty. @throws {SwarmError} MALFORMED */
+export function optionalHash(field: string, bytes: Uint8Array): Uint8Array | null {
+  return bytes.length === 0 ? null : hashField(field, bytes);
+}
+
+/** A copy of an Ed25519 peer id's multihash. @throws {SwarmError} MALFORMED */
+export function peerIdField(field: string, bytes: Uint8Array): Uint8Array {
+  if (!isPeerId(bytes)) throw malformed(field, 'the peer id of an Ed25519 key');
+  return bytes.slice();
+}
+
+/** A u64 or s64 as a number. @throws {SwarmError} MALFORMED outside [min, max] */
+export function integerField(field: string, value: bigint | number, min: number, max: number): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number) || number < min || number > max) {
+    throw malformed(field, `an integer in [${min}, ${max}]`, String(value));
+  }
+  return number;
+}
+
+/** How many entries a list may have. @throws {SwarmError} MALFORMED */
+export function listLength(field: string, list: { readonly length: number }, min: number, max: number): void {
+  if (list.length < min || list.length > max) throw malformed(field, `${min} … ${max} entries`, list.length);
+}
+
+/** One of a closed set of texts. @throws {SwarmError} MALFORMED */
+export function oneOf<const T extends string>(field: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((each) => each === value);
+  if (found === undefined) throw malformed(field, allowed.join(' | '), JSON.stringify(value.slice(0, 32)));
+  return found;
+}
+
+/** A field that must be there. @throws {SwarmError} MALFORMED */
+export function required<T>(field: string, value: T | undefined): T {
+  if (value === undefined) throw malformed(field, 'a value');
+  return value;
+}
