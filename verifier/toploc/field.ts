@@ -1,0 +1,43 @@
+// Arithmetic in GF(65497), the field of TOPLOC's polynomials.
+// Source: spec/toploc.md "Format"; arXiv 2501.16007. 65497 = 2^16 − 39, so a product folds to 17 bits with two small multiplications.
+// Invariant: every argument and result is an integer in [0, 65497).
+
+/** The largest prime below 2^16 − 38, and the largest injective modulus (spec/toploc.md). */
+export const PRIME = 65497;
+
+/** 2^16 mod PRIME. */
+const FOLD = 39;
+
+/**
+ * a · b mod PRIME.
+ * hi·2^16 + lo ≡ 39·hi + lo; after the first fold < 2^22, after the second < 2^16 + 39², so one subtraction ends it.
+ */
+export function mulMod(a: number, b: number): number {
+  const product = Math.imul(a, b);
+  const once = Math.imul(product >>> 16, FOLD) + (product & 0xffff);
+  const twice = Math.imul(once >>> 16, FOLD) + (once & 0xffff);
+  return twice >= PRIME ? twice - PRIME : twice;
+}
+
+/** a + b mod PRIME. */
+export function addMod(a: number, b: number): number {
+  const sum = a + b;
+  return sum >= PRIME ? sum - PRIME : sum;
+}
+
+/** a − b mod PRIME. */
+export function subMod(a: number, b: number): number {
+  const difference = a - b;
+  return difference < 0 ? difference + PRIME : difference;
+}
+
+/** inverse(i) = −⌊p/i⌋ · inverse(p mod i): one pass, no exponentiation. Entry 0 is 0 and never used. */
+function inverseTable(): Uint16Array {
+  const table = new Uint16Array(PRIME);
+  table[1] = 1;
+  for (let i = 2; i < PRIME; i++) table[i] = PRIME - mulMod(Math.trunc(PRIME / i), table[PRIME % i]!);
+  return table;
+}
+
+/** u16[65497]: the inverse of each element but 0. */
+export const INVERSES: Uint16Array = inverseTable();
