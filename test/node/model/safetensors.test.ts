@@ -1,0 +1,116 @@
+// The safetensors codec: exact round trips, and files made to break it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { roundToBf16 } from '../../../node/model/bf16.ts';
+import { parseSafetensors, writeSafetensors } from '../../../node/model/safetensors.ts';
+import type { Weights } from '../../../node/model/weights.ts';
+import { isSwarmError } from '../../../node/protocol/errors.ts';
+
+const weightsArb: fc.Arbitrary<Weights> = fc
+  .uniqueArray(fc.tuple(fc.string(), fc.array(fc.nat(3), { maxLength: 3 })), {
+    maxLength: 5,
+    selector: ([name]) => name,
+  })
+  .map((specs) => {
+    const entries = specs
+      .filter(([name]) => name !== '__metadata__')
+      .map(([name, shape], k) => {
+        const count = shape.reduce((product, dimension) => product * dimension, 1);
+        return [
+          name.toWellFormed(),
+          { shape, data: Float32Array.from({ length: count }, (_, i) => (i + 1) / (k + 3)) },
+        ] as const;
+      });
+    return new Map(entries);
+  });
+
+test('float32 files come back equal, and equal weights give equal bytes', async () => {
+  await fc.assert(
+    fc.asyncProperty(weightsArb, async (weights) => {
+      const bytes = writeSafetensors(weights, 'F32');
+      const back = await parseSafetensors(bytes);
+      assert.deepEqual(new Map([...back].sort()), new Map([...weights].sort()));
+      assert.deepEqual(writeSafetensors(new Map([...weights].reverse()), 'F32'), bytes);
+    }),
+  );
+});
+
+test('a bf16 file holds the rounded weights', async () => {
+  await fc.assert(
+    fc.asyncProperty(weightsArb, async (weights) => {
+      const back = await parseSafetensors(writeSafetensors(weights, 'BF16'));
+      assert.deepEqual(new Map([...back].sort()), new Map([...roundToBf16(weights)].sort()));
+    }),
+  );
+});
+
+/** A file of a header (text or object), with its length as claimed or true, and data. */
+function file(header: object | string, data: number, claimed?: bigint): Uint8Array {
+  const json = Buffer.from(typeof header === 'string' ? header : JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(claimed ?? BigInt(json.length));
+  return Buffer.concat([length, json, Buffer.alloc(data)]);
+}
+const tensor = (shape: unknown, offsets: unknown, dtype: unknown = 'F32') => ({ dtype, shape, data_offsets: offsets });
+
+test('float16 values are read exactly', async () => {
+  const bytes = file({ w: tensor([5], [0, 10], 'F16') }, 10);
+  [0x3c00, 0xc000, 0x0001, 0x7bff, 0x8400].forEach((bits, i) => {
+    Buffer.from(bytes.buffer, bytes.byteOffset).writeUInt16LE(bits, bytes.length - 10 + 2 * i);
+  });
+  const { data } = (await parseSafetensors(bytes)).get('w')!;
+  assert.deepEqual([...data], [1, -2, 2 ** -24, 65504, -(2 ** -14)]);
+});
+
+const hostile: Record<string, Uint8Array> = {
+  empty: new Uint8Array(0),
+  'seven bytes': new Uint8Array(7),
+  'header length of 2^63': file('{}', 0, 1n << 63n),
+  'header length of 100 MB': file('{}', 0, 100_000_000n),
+  'header longer than the file': file('{}', 0, 3n),
+  'header not JSON': file('{"w":', 0),
+  'header not UTF-8': file(Buffer.from([0x7b, 0xff, 0x7d]).toString('latin1'), 0, 4n),
+  'header an array': file('[]', 0),
+  'header null': file('null', 0),
+  'tensor null': file({ w: null }, 0),
+  'no shape': file({ w: tensor(undefined, [0, 4]) }, 4),
+  'negative dimension': file({ w: tensor([-1], [0, 4]) }, 4),
+  'fractional dimension': file({ w: tensor([0.5], [0, 2]) }, 2),
+  'rank 9': file({ w: tensor([1, 1, 1, 1, 1, 1, 1, 1, 1], [0, 4]) }, 4),
+  'sizes that overflow': file({ w: tensor([2 ** 40, 2 ** 40], [0, 4]) }, 4),
+  'offsets backwards': file({ w: tensor([1], [8, 4]) }, 8),
+  'offsets past the end': file({ w: tensor([2], [0, 8]) }, 4),
+  'offsets as text': file({ w: tensor([1], ['0', '4']) }, 4),
+  'bytes unlike the shape': file({ w: tensor([2], [0, 4]) }, 4),
+  overlap: file({ a: tensor([2], [0, 8]), b: tensor([1], [4, 8]) }, 8),
+  hole: file({ a: tensor([1], [0, 4]), b: tensor([1], [8, 12]) }, 12),
+  'bytes after the end': file({ w: tensor([1], [0, 4]) }, 5),
+  truncated: file({ w: tensor([1000], [0, 4000]) }, 3999),
+};
+
+for (const [name, bytes] of Object.entries(hostile)) {
+  test(`refuses: ${name}`, async () => {
+    await assert.rejects(parseSafetensors(bytes), (error) => isSwarmError(error, 'MODEL_FILE_CORRUPT'));
+  });
+}
+
+test('refuses types that are no weights, by code', async () => {
+  const bytes = file({ w: tensor([1], [0, 8], 'I64') }, 8);
+  await assert.rejects(parseSafetensors(bytes), (error) => isSwarmError(error, 'UNSUPPORTED_MODEL'));
+});
+
+test('any prefix and any byte flipped in the header gives weights or a coded error, nothing else', async () => {
+  const whole = writeSafetensors(new Map([['w', { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) }]]), 'F32');
+  await fc.assert(
+    fc.asyncProperty(fc.nat(whole.length - 1), fc.nat(255), fc.nat(whole.length), async (at, value, length) => {
+      const bytes = whole.slice(0, length);
+      if (at < length) bytes[at] = value;
+      await parseSafetensors(bytes).catch((error) => {
+        assert.ok(isSwarmError(error, 'MODEL_FILE_CORRUPT', 'UNSUPPORTED_MODEL'), String(error));
+      });
+    }),
+    { numRuns: 500 },
+  );
+});

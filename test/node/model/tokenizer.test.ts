@@ -1,0 +1,61 @@
+// Tokenizers of the common kinds against what Hugging Face's own library makes of the same texts.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { loadTokenizer } from '../../../node/model/tokenizer.ts';
+import { isSwarmError } from '../../../node/protocol/errors.ts';
+import { readVector, vectorsDir } from '../../support/vectors-dir.ts';
+
+interface Expected {
+  readonly texts: { text: string; ids: number[]; ids_with_special: number[]; decoded: string }[];
+  readonly chats: { text: string; ids: number[] }[];
+}
+
+for (const name of ['gpt2-style-chatml', 'llama2-style-inst', 'llama3-style-headers']) {
+  test(`${name}: texts to ids and back`, async () => {
+    const tokenizer = await loadTokenizer(join(vectorsDir(), 'tokenizers', name));
+    const { texts, chats } = readVector<Expected>('tokenizers', name, 'expected.json');
+    for (const { text, ids, ids_with_special, decoded } of texts) {
+      assert.deepEqual(tokenizer.encode(text, { addSpecialTokens: false }), ids, text);
+      assert.deepEqual(tokenizer.encode(text, { addSpecialTokens: true }), ids_with_special, text);
+      assert.equal(tokenizer.decode(ids), decoded);
+    }
+    for (const { text, ids } of chats) {
+      assert.deepEqual(tokenizer.encode(text, { addSpecialTokens: false }), ids, text);
+    }
+    assert.equal(typeof tokenizer.chatTemplate, 'string');
+  });
+}
+
+test('ids and token texts, special ones too', async () => {
+  const tokenizer = await loadTokenizer(join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml'));
+  assert.equal(tokenizer.vocabSize, 700);
+  assert.equal(tokenizer.idOf('<|im_end|>'), 2);
+  assert.equal(tokenizer.tokenText(2), '<|im_end|>');
+  assert.equal(tokenizer.idOf('no such token'), undefined);
+  assert.equal(tokenizer.tokenText(700), undefined);
+  assert.equal(tokenizer.specialTokens.eos_token, '<|im_end|>');
+});
+
+test('a vocabulary larger than the model is refused, a smaller one taken', async () => {
+  const dir = join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml');
+  await assert.rejects(loadTokenizer(dir, 699), (error) => isSwarmError(error, 'TOKENIZER_MISMATCH'));
+  assert.equal((await loadTokenizer(dir, 704)).vocabSize, 700);
+});
+
+test('missing and broken files have their codes', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'murmur-tokenizer-'));
+  try {
+    await assert.rejects(loadTokenizer(dir), (error) => isSwarmError(error, 'MODEL_FILE_MISSING'));
+    await writeFile(join(dir, 'tokenizer_config.json'), '{}');
+    for (const text of ['', '{', '[', '1', '{}', '{"model":{"type":"Unheard"}}']) {
+      await writeFile(join(dir, 'tokenizer.json'), text);
+      await assert.rejects(loadTokenizer(dir), (error) => isSwarmError(error, 'MODEL_FILE_CORRUPT'), text);
+    }
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+});
