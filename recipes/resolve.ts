@@ -2,11 +2,11 @@
 // Source: spec/wire.md "Tasks", "Text"; spec/rollouts.md "Randomness". Knows nothing of tokenizers: text in, integers out.
 // Invariant: every function here is pure and bounded, so that any peer recomputes what any other computed.
 
-import { sha256, toHex, u32be } from '../node/protocol/bytes.ts';
+import { fromHex, sha256, u32be } from '../node/protocol/bytes.ts';
 import { familyWord, taskSeed, taskWord, uniformStream } from '../node/protocol/seeds.ts';
 import { RecipeError } from './error.ts';
 import { type RewardTerm, rewardFunction, totalScore } from './rewards/table.ts';
-import { parseRecipe, type Recipe, recipeIdOf } from './schema.ts';
+import type { Recipe } from './schema.ts';
 import type { GeneratedTask, RecipeTask, RowsTask } from './sections.ts';
 import { taskFamily } from './tasks/table.ts';
 import { type Demonstration, drawProblem, type Problem, type Split } from './tasks/task.ts';
@@ -94,12 +94,11 @@ function checkRows(task: RowsTask): void {
 }
 
 /**
- * @param bytes canonical form of the recipe
- * @throws {RecipeError} as `parseRecipe`; RECIPE_INVALID also when a task's settings leave it without prompts
+ * @param recipe as `parseRecipe` gives it
+ * @throws {RecipeError} RECIPE_INVALID when a task's settings leave it without prompts, or rows are both trained on and
+ * held out
  */
-export function resolveRecipe(bytes: Uint8Array): ResolvedRecipe {
-  const recipe = parseRecipe(bytes);
-  const recipeId = recipeIdOf(bytes);
+export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
   for (const task of recipe.tasks) if (isRows(task)) checkRows(task);
   const sources = recipe.tasks.map((task) => (isRows(task) ? rowsSource(task) : generatedSource(task)));
   checkDraws(sources);
@@ -114,8 +113,8 @@ export function resolveRecipe(bytes: Uint8Array): ResolvedRecipe {
   }));
   return {
     recipe,
-    recipeId,
-    recipeIdHex: toHex(recipeId),
+    recipeId: fromHex(recipe.recipeIdHex, 32),
+    recipeIdHex: recipe.recipeIdHex,
     problemFor: (groupSeed) => sourceOf(groupSeed)(groupSeed, 'training'),
     heldOutProblems: (count, seed) =>
       Array.from({ length: count }, (_, i) => {

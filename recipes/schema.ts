@@ -36,8 +36,14 @@ const MAX_REPORTED_ISSUES = 5;
 /** A recipe as its author wrote it: plain JSON, not yet checked against the schema, defaults not filled in. */
 export type RecipeSource = JsonObject;
 
-/** A recipe that passed the schema, defaults filled in. */
-export interface Recipe {
+/** A recipe that passed the schema, defaults filled in, with the id of the bytes that it came from. */
+export interface Recipe extends RecipeFields {
+  /** lower-case hex */
+  readonly recipeIdHex: string;
+}
+
+/** What a recipe says, defaults filled in. */
+export interface RecipeFields {
   readonly version: 1;
   readonly name: string;
   readonly description: string;
@@ -81,7 +87,7 @@ function rewardsSchema(): z.ZodType<readonly RecipeReward[]> {
   return z.array(z.union(terms)).min(1).max(8);
 }
 
-function buildSchema(): z.ZodType<Recipe> {
+function buildSchema(): z.ZodType<RecipeFields> {
   return z
     .strictObject({
       version: z.literal(1).describe('version of this format'),
@@ -115,7 +121,7 @@ function buildSchema(): z.ZodType<Recipe> {
     });
 }
 
-const recipeSchema: z.ZodType<Recipe> = buildSchema();
+const recipeSchema: z.ZodType<RecipeFields> = buildSchema();
 
 function invalid(path: string, problem: string, cause?: unknown): RecipeError {
   return new RecipeError('RECIPE_INVALID', `${path}: ${problem}`, { path }, { cause });
@@ -163,7 +169,7 @@ function fromZod(error: z.ZodError): RecipeError {
 }
 
 /** Checks plain JSON against the schema and fills defaults in. */
-function check(source: Json): Recipe {
+function check(source: Json): RecipeFields {
   if (!isJsonObject(source)) throw invalid('recipe', 'expected an object with fields such as name, model and tasks');
   checkNames(source['tasks'], 'task', taskFamily);
   checkNames(source['rewards'], 'reward', rewardFunction);
@@ -240,17 +246,12 @@ export function parseRecipe(bytes: Uint8Array): Recipe {
   if (canonicalize(value) !== text) {
     throw invalid('recipe', 'not in canonical form (RFC 8785); send what canonicalRecipe gives');
   }
-  return check(value);
+  return { ...check(value), recipeIdHex: toHex(recipeIdOf(bytes)) };
 }
 
 /** H(canonical bytes): 32 bytes. Does not check them. */
 export function recipeIdOf(bytes: Uint8Array): Uint8Array {
   return sha256(bytes);
-}
-
-/** `recipeIdOf` in lower-case hex. */
-export function recipeIdHexOf(bytes: Uint8Array): string {
-  return toHex(recipeIdOf(bytes));
 }
 
 /** JSON Schema (draft 2020-12) of what an author writes; committed as recipes/recipe.schema.json. */

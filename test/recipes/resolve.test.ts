@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { isSwarmError } from '../../node/protocol/errors.ts';
 import { familyWord, taskWord } from '../../node/protocol/seeds.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
-import { canonicalRecipe, type RecipeSource, recipeIdHexOf } from '../../recipes/schema.ts';
+import { canonicalRecipe, parseRecipe, type RecipeSource, recipeIdOf } from '../../recipes/schema.ts';
 import { isHeldOut } from '../../recipes/tasks/task.ts';
 import { shippedSource } from '../support/recipe-sources.ts';
 
@@ -18,15 +18,15 @@ const rows = [
 ];
 
 function resolved(replaced: RecipeSource = {}): ResolvedRecipe {
-  return resolveRecipe(canonicalRecipe(shippedSource('arrows', replaced)));
+  return resolveRecipe(parseRecipe(canonicalRecipe(shippedSource('arrows', replaced))));
 }
 
 test('the id is that of the bytes, and problems follow from the seed alone', () => {
   const bytes = canonicalRecipe(shippedSource('arrows'));
-  const one = resolveRecipe(bytes);
-  assert.equal(one.recipeIdHex, recipeIdHexOf(bytes));
+  const one = resolveRecipe(parseRecipe(bytes));
+  assert.deepEqual(one.recipeId, recipeIdOf(bytes));
   assert.equal(Buffer.from(one.recipeId).toString('hex'), one.recipeIdHex);
-  const two = resolveRecipe(bytes);
+  const two = resolveRecipe(parseRecipe(bytes));
   fc.assert(fc.property(seeds, (seed) => assert.deepEqual(one.problemFor(seed), two.problemFor(seed))));
 });
 

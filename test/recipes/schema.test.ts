@@ -14,7 +14,7 @@ import {
   parseRecipe,
   parseRecipeText,
   type RecipeSource,
-  recipeIdHexOf,
+  recipeIdOf,
   recipeJsonSchema,
 } from '../../recipes/schema.ts';
 import { FILL, madeUpHex, shippedSource, shippedTemplate } from '../support/recipe-sources.ts';
@@ -70,7 +70,9 @@ test('the id is SHA-256 of the canonical form, whatever the order and spacing', 
   const bytes = canonicalRecipe(source);
   assert.deepEqual(canonicalRecipe(reversed), bytes);
   assert.deepEqual(canonicalRecipe(parseRecipeText(JSON.stringify(source, null, 4), 'json')), bytes);
-  assert.equal(recipeIdHexOf(bytes), createHash('sha256').update(bytes).digest('hex'));
+  const id = createHash('sha256').update(bytes).digest('hex');
+  assert.equal(Buffer.from(recipeIdOf(bytes)).toString('hex'), id);
+  assert.equal(parseRecipe(bytes).recipeIdHex, id);
 });
 
 test('defaults are not filled into the canonical form', () => {
