@@ -279,7 +279,7 @@ export function rmsNorm(x: Value, scale: Value, epsilon: number): { readonly y: 
  * Rotary position embedding of half-split pairs (i, i + headDim/2), Hugging Face's layout.
  * com.microsoft.RotaryEmbedding.
  * @param x [batch, tokens, heads·headDim]
- * @param positions int64[batch, tokens]
+ * @param positions int64[batch, tokens], or int64[1]: the position of every sequence's first token
  * @param cos, sin [maxPositions, headDim/2]
  */
 export function rotaryEmbedding(x: Value, positions: Value, cos: Value, sin: Value): Value {
@@ -287,8 +287,9 @@ export function rotaryEmbedding(x: Value, positions: Value, cos: Value, sin: Val
   requireType(op, x, 'float32');
   requireType(op, positions, 'int64');
   const half = cos.shape[1];
-  if (x.shape.length !== 3 || !sameShape(positions.shape, x.shape.slice(0, 2))) {
-    throw shapeError(op, [x, positions], 'expected x [batch, tokens, width] and positions [batch, tokens]');
+  const placed = sameShape(positions.shape, [1]) || sameShape(positions.shape, x.shape.slice(0, 2));
+  if (x.shape.length !== 3 || !placed) {
+    throw shapeError(op, [x, positions], 'expected x [batch, tokens, width] and positions [batch, tokens] or [1]');
   }
   if (
     cos.shape.length !== 2 ||

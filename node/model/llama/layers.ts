@@ -1,0 +1,126 @@
+// The parts of a Llama that the decode graph and the whole-sequence graphs share. All activations are matrices
+// [rows, width], one row a token; weights are graph inputs under Hugging Face's names, matrices [out, in].
+// Source: transformers' modeling_llama.py (RMSNorm, rotary embedding with half-split pairs, SwiGLU).
+
+import { type ModelConfig, requiredTensors } from '../config.ts';
+import type { GraphBuilder } from '../graph/builder.ts';
+import type { Shape } from '../graph/dim.ts';
+import { GraphError } from '../graph/error.ts';
+import { add, gather, gemm, mul, reshape, rmsNorm, rotaryEmbedding, silu } from '../graph/ops.ts';
+import type { Value } from '../graph/value.ts';
+
+/** A model's weights inside one graph. */
+export interface GraphWeights {
+  readonly all: ReadonlyMap<string, Value>;
+  /** @throws {GraphError} GRAPH_UNKNOWN_TENSOR */
+  get(name: string): Value;
+  /** the bias of a projection, where the config has one */
+  find(name: string): Value | undefined;
+}
+
+/** Declares every tensor of the config as a float32 input. */
+export function declareWeights(graph: GraphBuilder, config: ModelConfig): GraphWeights {
+  const all = new Map(requiredTensors(config).map(({ name, shape }) => [name, graph.input(name, 'float32', shape)]));
+  return {
+    all,
+    find: (name) => all.get(name),
+    get: (name) => {
+      const value = all.get(name);
+      if (!value)
+        throw new GraphError(
+          'GRAPH_UNKNOWN_TENSOR',
+          `the config requires no tensor ${name}; known: ${[...all.keys()].join(', ')}`,
+        );
+      return value;
+    },
+  };
+}
+
+/** Position tables hold this many rows at most: longer sequences are refused by the session. */
+const MAX_TABLE_ROWS = 8192;
+
+export interface RotaryTables {
+  readonly cos: Value;
+  readonly sin: Value;
+}
+
+/** cos and sin of position · theta^(−2i/headDim), [positions, headDim/2]; worked out in float64, since GPUs' cos is coarse. */
+export function rotaryTables(graph: GraphBuilder, config: ModelConfig): RotaryTables {
+  const rows = Math.min(config.maxPositions, MAX_TABLE_ROWS);
+  const half = config.headDim / 2;
+  const table = (f: (angle: number) => number): Value => {
+    const data = new Float32Array(rows * half);
+    for (let position = 0; position < rows; position++) {
+      for (let i = 0; i < half; i++) {
+        data[position * half + i] = f(position * config.ropeTheta ** ((-2 * i) / config.headDim));
+      }
+    }
+    return graph.constant(data, [rows, half]);
+  };
+  return { cos: table(Math.cos), sin: table(Math.sin) };
+}
+
+/** Where tokens are: rotates projections of all rows by their positions. */
+export interface Placement {
+  /** [batch, tokens] of the rows */
+  readonly grid: Shape;
+  /** int64[batch, tokens], or int64[1] */
+  readonly positions: Value;
+  readonly tables: RotaryTables;
+}
+
+/** x [rows, out] = rows · Wᵀ (+ bias) (+ residual), the residual inside the same Gemm where there is no bias. */
+export function linear(weights: GraphWeights, name: string, rows: Value, residual?: Value): Value {
+  const weight = weights.get(`${name}.weight`);
+  const bias = weights.find(`${name}.bias`);
+  if (bias) {
+    const projected = gemm(rows, weight, { transB: true, bias });
+    return residual ? add(residual, projected) : projected;
+  }
+  return gemm(rows, weight, { transB: true, ...(residual ? { bias: residual } : {}) });
+}
+
+/** Token ids int32[...] to rows [rows, d]. */
+export function embed(weights: GraphWeights, ids: Value, rows: Shape): Value {
+  return gather(weights.get('model.embed_tokens.weight'), reshape(ids, rows));
+}
+
+export function norm(weights: GraphWeights, config: ModelConfig, name: string, rows: Value): Value {
+  return rmsNorm(rows, weights.get(`${name}.weight`), config.rmsNormEps).y;
+}
+
+export interface Projections {
+  /** [rows, heads·headDim], rotated */
+  readonly query: Value;
+  /** [rows, kvHeads·headDim], rotated */
+  readonly key: Value;
+  readonly value: Value;
+}
+
+export function projections(weights: GraphWeights, layer: number, rows: Value, placement: Placement): Projections {
+  const at = `model.layers.${layer}.self_attn`;
+  const { grid, positions, tables } = placement;
+  const rotate = (x: Value): Value => {
+    const width = x.shape[1]!;
+    return reshape(rotaryEmbedding(reshape(x, [...grid, width]), positions, tables.cos, tables.sin), x.shape);
+  };
+  return {
+    query: rotate(linear(weights, `${at}.q_proj`, rows)),
+    key: rotate(linear(weights, `${at}.k_proj`, rows)),
+    value: linear(weights, `${at}.v_proj`, rows),
+  };
+}
+
+/** rows + down(silu(gate(n)) ∘ up(n)), n the normed rows. */
+export function feedForward(weights: GraphWeights, config: ModelConfig, layer: number, rows: Value): Value {
+  const at = `model.layers.${layer}`;
+  const normed = norm(weights, config, `${at}.post_attention_layernorm`, rows);
+  const gate = silu(linear(weights, `${at}.mlp.gate_proj`, normed));
+  const inner = mul(gate, linear(weights, `${at}.mlp.up_proj`, normed));
+  return linear(weights, `${at}.mlp.down_proj`, inner, rows);
+}
+
+/** The matrix [vocabulary, d] that turns hidden states into logits. */
+export function headWeight(weights: GraphWeights, config: ModelConfig): Value {
+  return weights.get(config.tiedHead ? 'model.embed_tokens.weight' : 'lm_head.weight');
+}
