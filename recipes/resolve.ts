@@ -5,7 +5,7 @@
 import { fromHex, sha256, u32be } from '../node/protocol/bytes.ts';
 import { familyWord, taskSeed, taskWord, uniformStream } from '../node/protocol/seeds.ts';
 import { RecipeError } from './error.ts';
-import { type RewardTerm, rewardFunction, totalScore } from './rewards/table.ts';
+import { isRightAnswer, type RewardTerm, rewardFunction, totalScore } from './rewards/table.ts';
 import type { Recipe } from './schema.ts';
 import type { GeneratedTask, RecipeTask, RowsTask } from './sections.ts';
 import { taskFamily } from './tasks/table.ts';
@@ -34,6 +34,8 @@ export interface ResolvedRecipe {
   heldOutProblems(count: number, seed: number): readonly Problem[];
   /** Integer millionths of a completion's text (decoded without the end token, special tokens kept). */
   score(problem: Problem, completionText: string): number;
+  /** Whether the completion's answer is right: what accuracy counts, free of penalties on form. */
+  isRight(problem: Problem, completionText: string): boolean;
   /** Right answers to imitate in a warm-up; null for rows, which have none. */
   demonstrate(drawn: DrawnProblem): Demonstration | null;
 }
@@ -122,6 +124,7 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
         return sourceOf(itemSeed)(itemSeed, 'held-out').problem;
       }),
     score: (problem, completionText) => totalScore(terms, problem, completionText),
+    isRight: (problem, completionText) => isRightAnswer(terms, problem, completionText),
     demonstrate: ({ family, problem }) => (family === 'rows' ? null : taskFamily(family).demonstrate(problem)),
   };
 }

@@ -94,6 +94,18 @@ export const samplingSchema: z.ZodType<RecipeSampling> = z.strictObject({
 
 export type LossName = 'grpo' | 'dapo' | 'gspo' | 'cispo' | 'aipo' | 'icepop' | 'dppo' | 'decoupled';
 
+/** Which settings each loss has. Their defaults and meaning: trainer/grpo, one file a loss. */
+export const LOSS_SETTINGS: Readonly<Record<LossName, readonly string[]>> = {
+  grpo: ['epsilon', 'delta'],
+  dapo: ['epsilonLow', 'epsilonHigh'],
+  gspo: ['epsilonLow', 'epsilonHigh'],
+  cispo: ['epsilonHigh'],
+  aipo: ['rho'],
+  icepop: ['low', 'high'],
+  dppo: ['tau', 'kl'],
+  decoupled: ['epsilon'],
+};
+
 /** The optimisation. */
 export interface RecipeGrpo {
   readonly loss: LossName;
@@ -116,34 +128,45 @@ export interface RecipeGrpo {
 }
 
 // Defaults are those of the known good run in spec/grpo.md; the shipped recipes for tiny models set their own.
-export const grpoSchema: z.ZodType<RecipeGrpo> = z.strictObject({
-  loss: z
-    .enum(['grpo', 'dapo', 'gspo', 'cispo', 'aipo', 'icepop', 'dppo', 'decoupled'])
-    .default('aipo')
-    .describe('objective per token, see spec/grpo.md'),
-  lossSettings: z
-    .record(z.string().min(1).max(32), z.number().min(0).max(1e6))
-    .default({})
-    .describe('settings of the loss, such as {"rho": 4}; those left out take the defaults of the loss'),
-  advantages: z.enum(['mean', 'std', 'maxrl', 'rloo']).default('mean').describe('advantage of a rollout in its group'),
-  normalisation: z
-    .enum(['token', 'sequence', 'constant'])
-    .default('token')
-    .describe('what a batch sum is divided by: its tokens, per-sequence means, or sequences · maxNewTokens'),
-  klCoef: z.number().min(0).max(100).default(0).describe('weight of the KL term against the frozen reference'),
-  entropyCoef: z.number().min(0).max(100).default(0).describe('weight of the entropy bonus'),
-  learningRate: z.number().gt(0).max(1).default(3e-7).describe('AdamW learning rate; tiny models take 1e-5 … 1e-4'),
-  warmUpSteps: z.int().min(0).max(1_000_000).default(25).describe('policy steps of linear learning rate warm-up'),
-  beta1: z.number().min(0).lt(1).default(0.9).describe('AdamW decay of the first moment'),
-  beta2: z.number().min(0).lt(1).default(0.99).describe('AdamW decay of the second moment'),
-  epsilon: z.number().gt(0).max(1).default(1e-8).describe('AdamW epsilon'),
-  weightDecay: z.number().min(0).max(1).default(0.01).describe('AdamW decoupled weight decay'),
-  clipNorm: z.number().gt(0).max(1e6).default(0.1).describe('largest global norm of a gradient'),
-  promptsPerStep: z.int().min(1).max(65_536).default(256).describe('useful groups that make a policy step'),
-  sequencesPerUpdate: z.int().min(1).max(1_048_576).default(512).describe('sequences in one optimizer update'),
-  maxUpdatesPerStep: z.int().min(1).max(1024).default(8).describe('most optimizer updates in a policy step'),
-  maxSteps: z.int().min(1).max(100_000_000).exactOptional().describe('policy steps after which training ends'),
-});
+export const grpoSchema: z.ZodType<RecipeGrpo> = z
+  .strictObject({
+    loss: z
+      .enum(['grpo', 'dapo', 'gspo', 'cispo', 'aipo', 'icepop', 'dppo', 'decoupled'])
+      .default('aipo')
+      .describe('objective per token, see spec/grpo.md'),
+    lossSettings: z
+      .record(z.string().min(1).max(32), z.number().min(0).max(1e6))
+      .default({})
+      .describe('settings of the loss, such as {"rho": 4}; those left out take the defaults of the loss'),
+    advantages: z
+      .enum(['mean', 'std', 'maxrl', 'rloo'])
+      .default('mean')
+      .describe('advantage of a rollout in its group'),
+    normalisation: z
+      .enum(['token', 'sequence', 'constant'])
+      .default('token')
+      .describe('what a batch sum is divided by: its tokens, per-sequence means, or sequences · maxNewTokens'),
+    klCoef: z.number().min(0).max(100).default(0).describe('weight of the KL term against the frozen reference'),
+    entropyCoef: z.number().min(0).max(100).default(0).describe('weight of the entropy bonus'),
+    learningRate: z.number().gt(0).max(1).default(3e-7).describe('AdamW learning rate; tiny models take 1e-5 … 1e-4'),
+    warmUpSteps: z.int().min(0).max(1_000_000).default(25).describe('policy steps of linear learning rate warm-up'),
+    beta1: z.number().min(0).lt(1).default(0.9).describe('AdamW decay of the first moment'),
+    beta2: z.number().min(0).lt(1).default(0.99).describe('AdamW decay of the second moment'),
+    epsilon: z.number().gt(0).max(1).default(1e-8).describe('AdamW epsilon'),
+    weightDecay: z.number().min(0).max(1).default(0.01).describe('AdamW decoupled weight decay'),
+    clipNorm: z.number().gt(0).max(1e6).default(0.1).describe('largest global norm of a gradient'),
+    promptsPerStep: z.int().min(1).max(65_536).default(256).describe('useful groups that make a policy step'),
+    sequencesPerUpdate: z.int().min(1).max(1_048_576).default(512).describe('sequences in one optimizer update'),
+    maxUpdatesPerStep: z.int().min(1).max(1024).default(8).describe('most optimizer updates in a policy step'),
+    maxSteps: z.int().min(1).max(100_000_000).exactOptional().describe('policy steps after which training ends'),
+  })
+  .superRefine((grpo, context) => {
+    for (const name of Object.keys(grpo.lossSettings)) {
+      if (LOSS_SETTINGS[grpo.loss].includes(name)) continue;
+      const message = `loss ${grpo.loss} has no setting ${name}; it has ${LOSS_SETTINGS[grpo.loss].join(', ')}`;
+      context.addIssue({ code: 'custom', message, path: ['lossSettings', name] });
+    }
+  });
 
 /** How old rollouts may be, and what a step waits for. */
 export interface RecipeStaleness {

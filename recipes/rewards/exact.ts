@@ -22,6 +22,7 @@ export const exact: RewardFunction<ExactSettings> = {
   name: 'exact',
   version: 1,
   description: '1 when the text after the last marker equals the answer, else 0.',
+  judges: 'answer',
   settings: z.strictObject({
     after: z.string().max(32).default('>').describe('the answer follows the last of these; empty: all of the text'),
     trim: z.boolean().default(false).describe('overlook white space around both texts'),

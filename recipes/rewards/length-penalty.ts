@@ -32,6 +32,7 @@ export const lengthPenalty: RewardFunction<LengthPenaltySettings> = {
   name: 'length-penalty',
   version: 1,
   description: 'Minus a coefficient for each character away from (or only over) a target length.',
+  judges: 'form',
   settings: z.strictObject({
     targetCharacters: z.int().min(0).max(65_536).default(0).describe('length without a penalty, in characters'),
     perCharacter: z.number().min(0).max(1).default(0.0003).describe('penalty a character, in steps of one millionth'),

@@ -35,6 +35,7 @@ export const number: RewardFunction<NumberSettings> = {
   name: 'number',
   version: 1,
   description: '1 when the last number after the last marker equals the answer within a tolerance, else 0.',
+  judges: 'answer',
   settings: z.strictObject({
     after: z.string().max(32).default('>').describe('the number is sought after the last of these; empty: in all text'),
     tolerance: z.number().min(0).max(1e6).default(0).describe('largest absolute difference that counts as equal'),

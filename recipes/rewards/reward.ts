@@ -16,6 +16,8 @@ export interface RewardFunction<Settings> {
   readonly version: number;
   /** one sentence for people */
   readonly description: string;
+  /** whether 1 means that the answer is right, or only how the completion looks is judged */
+  readonly judges: 'answer' | 'form';
   /** strict, every field with a default */
   readonly settings: z.ZodType<Settings>;
   /**

@@ -55,3 +55,13 @@ export function totalScore(terms: readonly RewardTerm[], problem: Problem, compl
   // + 0 turns -0 into 0.
   return Math.round(sum / MILLION) + 0;
 }
+
+/**
+ * Whether the answer is right, whatever the completion looks like: every term that judges answers and counts for the
+ * better gives its whole 1. False when a recipe judges no answers.
+ */
+export function isRightAnswer(terms: readonly RewardTerm[], problem: Problem, completion: string): boolean {
+  if (completion.length > MAX_SCORED_CHARACTERS) return false;
+  const judges = terms.filter((term) => term.reward.judges === 'answer' && term.weight > 0);
+  return judges.length > 0 && judges.every((term) => term.reward.score(problem, completion, term.settings) === MILLION);
+}

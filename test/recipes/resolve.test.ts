@@ -97,6 +97,8 @@ test('scores: integer millionths of the right answer, thought or blurted', () =>
   assert.equal(recipe.score(drawn.problem, blurting), 1_000_000);
   assert.equal(recipe.score(drawn.problem, thinking), 1_000_000 - 10_000 * (thinking.length - 4));
   assert.equal(recipe.score(drawn.problem, 'zz'), 0);
+  assert.equal(recipe.isRight(drawn.problem, thinking), true, 'a penalty on length does not make it wrong');
+  assert.equal(recipe.isRight(drawn.problem, 'zz'), false);
 });
 
 test('scores are bounded integers whatever the completion', () => {

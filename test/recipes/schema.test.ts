@@ -17,6 +17,8 @@ import {
   recipeIdOf,
   recipeJsonSchema,
 } from '../../recipes/schema.ts';
+import { LOSS_SETTINGS } from '../../recipes/sections.ts';
+import { LOSSES } from '../../trainer/grpo/losses.ts';
 import { FILL, madeUpHex, shippedSource, shippedTemplate } from '../support/recipe-sources.ts';
 
 const text = (source: unknown): Uint8Array => new TextEncoder().encode(JSON.stringify(source));
@@ -96,6 +98,10 @@ test('what is wrong is named with its path', () => {
   const cases: readonly (readonly [RecipeSource, string])[] = [
     [{ grpo: { learningRate: -1 } }, 'recipe.grpo.learningRate'],
     [{ grpo: { learnRate: 1 } }, 'learnRate'],
+    [
+      { grpo: { loss: 'aipo', lossSettings: { tau: 1 } } },
+      'recipe.grpo.lossSettings.tau: loss aipo has no setting tau',
+    ],
     [{ groupSize: 1 }, 'recipe.groupSize'],
     [{ version: 2 }, 'recipe.version'],
     [{ unheardOf: 1 }, 'unheardOf'],
@@ -190,6 +196,11 @@ test('completing fills in what a template leaves out and keeps what it says', ()
   assert.deepEqual(recipe.trainers, [madeUpHex('own')]);
   assert.deepEqual(recipe.model, { ...FILL.model, hubId: 'owner/name' });
   refuses(() => completeRecipe({ ...template, author: madeUpHex('other') }, FILL), 'RECIPE_INVALID', 'recipe.author');
+});
+
+test('losses and their settings are those that the trainer knows', () => {
+  const known = Object.entries(LOSSES).map(([name, rule]) => [name, Object.keys(rule.defaults)]);
+  assert.deepEqual(LOSS_SETTINGS, Object.fromEntries(known));
 });
 
 test('recipes/recipe.schema.json is up to date (MURMUR_UPDATE=1 writes it)', () => {
