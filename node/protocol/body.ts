@@ -5,6 +5,7 @@
 
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { plainBytes } from './bytes.ts';
 import { boundCount, checkSize, listLength, malformed, parsing } from './codec.ts';
 import {
   BODY_MAX_BYTES,
@@ -62,7 +63,7 @@ export function encodeBody(body: GroupBody): Uint8Array {
 export function decodeBody(bytes: Uint8Array): GroupBody {
   checkSize('body', bytes, BODY_MAX_BYTES);
   boundCount('body', bytes, BODY_SEQUENCES, MAX_GROUP_SIZE);
-  const body = parsing('body', () => readBody(bytes));
+  const body = parsing('body', () => readBody(plainBytes(bytes)));
   checkBody(body);
   return body;
 }

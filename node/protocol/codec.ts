@@ -5,6 +5,7 @@
 import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { plainBytes } from './bytes.ts';
 import { SwarmError } from './errors.ts';
 import { isPeerId } from './keys.ts';
 
@@ -48,7 +49,7 @@ export function decodeMessage<Desc extends DescMessage>(
   maxBytes: number,
 ): MessageShape<Desc> {
   checkSize(label, bytes, maxBytes);
-  return parsing(label, () => fromBinary(schema, bytes, { readUnknownFields: false }));
+  return parsing(label, () => fromBinary(schema, plainBytes(bytes), { readUnknownFields: false }));
 }
 
 /**

@@ -6,7 +6,7 @@
 // messages of other peers must key them by messageKey (id and signer).
 
 import { create, toBinary } from '@bufbuild/protobuf';
-import { concatBytes, equalBytes, sha256, toHex, utf8 } from './bytes.ts';
+import { concatBytes, equalBytes, plainBytes, sha256, toHex, utf8 } from './bytes.ts';
 import { type CheckAnswer, ignore, reject } from './check.ts';
 import { decodeMessage } from './codec.ts';
 import { SwarmError } from './errors.ts';
@@ -104,7 +104,7 @@ function signedMessage(kind: MessageKind, envelope: Envelope, bytes: Uint8Array)
     peerId,
     peerIdString: peerIdStringOf(peerId),
     payload: envelope.payload,
-    envelope: bytes,
+    envelope: plainBytes(bytes),
   };
 }
 

@@ -138,6 +138,11 @@ export function decodeKeyFile(bytes: Uint8Array, passphrase?: string): KeyPair {
   return keyPair;
 }
 
+/** Whether a key file needs a passphrase. @throws {SwarmError} BAD_KEY */
+export function isSealedKeyFile(bytes: Uint8Array): boolean {
+  return parseKeyFile(bytes).sealed !== undefined;
+}
+
 function parseKeyFile(bytes: Uint8Array): KeyFile {
   try {
     const file: unknown = JSON.parse(fromUtf8(bytes));

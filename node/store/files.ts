@@ -1,0 +1,80 @@
+// Files that are whole or not there: written to a temporary name, fsynced, renamed, the folder fsynced.
+// Invariant: whatever fails, the file that was there before is untouched and the temporary one is removed.
+
+import { randomBytes } from 'node:crypto';
+import * as fs from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { plainBytes } from '../protocol/bytes.ts';
+import { errnoOf } from './fs-error.ts';
+
+/** What is used of node:fs/promises; tests give one that fails. */
+export type FileSystem = Pick<
+  typeof fs,
+  'mkdir' | 'open' | 'readFile' | 'readdir' | 'rename' | 'rm' | 'stat' | 'unlink' | 'chmod'
+>;
+
+export const NODE_FILE_SYSTEM: FileSystem = fs;
+
+/**
+ * Writes a whole file under its name, or nothing.
+ * @param temporaryDir folder on the same file system
+ */
+export async function writeWhole(
+  files: FileSystem,
+  temporaryDir: string,
+  path: string,
+  bytes: Uint8Array,
+  mode = 0o644,
+): Promise<void> {
+  const temporary = join(temporaryDir, `${randomBytes(8).toString('hex')}.tmp`);
+  try {
+    const handle = await files.open(temporary, 'wx', mode);
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await moveWhole(files, temporary, path);
+  } catch (error) {
+    await files.rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Renames a finished file, so that its new name survives a power failure too. */
+export async function moveWhole(files: FileSystem, from: string, to: string): Promise<void> {
+  await files.rename(from, to);
+  await syncFolder(files, dirname(to));
+}
+
+/** fsyncs a file that somebody else wrote. */
+export async function syncFile(files: FileSystem, path: string): Promise<void> {
+  const handle = await files.open(path, 'r+');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function syncFolder(files: FileSystem, folder: string): Promise<void> {
+  // Windows cannot open folders, and needs no fsync of them.
+  if (process.platform === 'win32') return;
+  const handle = await files.open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Bytes of a file, null when there is none. */
+export async function readIfThere(files: FileSystem, path: string): Promise<Uint8Array | null> {
+  try {
+    return plainBytes(await files.readFile(path));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+}
