@@ -46,13 +46,18 @@ export interface RotaryTables {
 
 /** cos and sin of position · theta^(−2i/headDim), [positions, headDim/2]; worked out in float64, since GPUs' cos is coarse. */
 export function rotaryTables(graph: GraphBuilder, config: ModelConfig): RotaryTables {
+  return scaledTables(graph, config, 1);
+}
+
+/** The same, times a factor: rotating with them rotates and scales. */
+export function scaledTables(graph: GraphBuilder, config: ModelConfig, scale: number): RotaryTables {
   const rows = Math.min(config.maxPositions, MAX_TABLE_ROWS);
   const half = config.headDim / 2;
   const table = (f: (angle: number) => number): Value => {
     const data = new Float32Array(rows * half);
     for (let position = 0; position < rows; position++) {
       for (let i = 0; i < half; i++) {
-        data[position * half + i] = f(position * config.ropeTheta ** ((-2 * i) / config.headDim));
+        data[position * half + i] = scale * f(position * config.ropeTheta ** ((-2 * i) / config.headDim));
       }
     }
     return graph.constant(data, [rows, half]);
@@ -67,6 +72,8 @@ export interface Placement {
   /** int64[batch, tokens], or int64[1] */
   readonly positions: Value;
   readonly tables: RotaryTables;
+  /** for the queries, where they are scaled as they are rotated */
+  readonly queryTables?: RotaryTables;
 }
 
 /** x [rows, out] = rows · Wᵀ (+ bias) (+ residual), the residual inside the same Gemm where there is no bias. */
@@ -99,14 +106,14 @@ export interface Projections {
 
 export function projections(weights: GraphWeights, layer: number, rows: Value, placement: Placement): Projections {
   const at = `model.layers.${layer}.self_attn`;
-  const { grid, positions, tables } = placement;
-  const rotate = (x: Value): Value => {
+  const { grid, positions, tables, queryTables = tables } = placement;
+  const rotate = (x: Value, { cos, sin }: RotaryTables): Value => {
     const width = x.shape[1]!;
-    return reshape(rotaryEmbedding(reshape(x, [...grid, width]), positions, tables.cos, tables.sin), x.shape);
+    return reshape(rotaryEmbedding(reshape(x, [...grid, width]), positions, cos, sin), x.shape);
   };
   return {
-    query: rotate(linear(weights, `${at}.q_proj`, rows)),
-    key: rotate(linear(weights, `${at}.k_proj`, rows)),
+    query: rotate(linear(weights, `${at}.q_proj`, rows), queryTables),
+    key: rotate(linear(weights, `${at}.k_proj`, rows), tables),
     value: linear(weights, `${at}.v_proj`, rows),
   };
 }
