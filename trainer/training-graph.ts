@@ -5,11 +5,11 @@
 
 import type { ModelConfig } from '../node/model/config.ts';
 import { GraphBuilder } from '../node/model/graph/builder.ts';
-import { mul } from '../node/model/graph/ops.ts';
+import { logSoftmax, mul } from '../node/model/graph/ops.ts';
 import type { Value } from '../node/model/graph/value.ts';
 import { type BuiltGraph, finishGraph } from '../node/model/llama/built-graph.ts';
 import type { GraphWeights } from '../node/model/llama/layers.ts';
-import { entropies, logProbabilities, paddedVocabularyMask, targetLogProbs } from '../node/model/llama/scoring.ts';
+import { entropies, paddedVocabularyMask, scaledLogits, targetLogProbs } from '../node/model/llama/scoring.ts';
 import { sequenceForward } from '../node/model/llama/sequence.ts';
 import { gradients } from './autodiff/gradients.ts';
 
@@ -47,7 +47,8 @@ function scored(
   const mask = graph.input('mask', 'float32', grid);
   const temperature = graph.input('temperature', 'float32', []);
   const padding = paddedVocabularyMask(config, options.tokenCount ?? config.vocabSize);
-  const all = logProbabilities(config, weights, hidden, temperature, padding && graph.constant(padding));
+  const logits = scaledLogits(config, weights, hidden, temperature, padding && graph.constant(padding));
+  const all = logSoftmax(logits);
   return {
     weights,
     mask,

@@ -47,10 +47,15 @@ export class GraphBuilder {
     return this.#constant('int64', BigInt64Array.from(data, BigInt), shape);
   }
 
+  /** An int32 tensor in the model file (token ids). */
+  constantInt32(data: readonly number[], shape: Shape = [data.length]): Value {
+    return this.#constant('int32', Int32Array.from(data), shape);
+  }
+
   /** A scalar (rank 0) of any dtype. */
   scalar(dtype: DType, value: number): Value {
     if (dtype === 'int64') return this.constantInt64([value], []);
-    if (dtype === 'int32') return this.#constant('int32', Int32Array.of(value), []);
+    if (dtype === 'int32') return this.constantInt32([value], []);
     if (dtype === 'bool') return this.#constant('bool', Uint8Array.of(value), []);
     return this.constant([value], []);
   }

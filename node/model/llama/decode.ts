@@ -30,13 +30,13 @@ import {
   feedForward,
   headWeight,
   linear,
+  MASKED_SCORE,
   norm,
   type Placement,
   projections,
   rotaryTables,
   scaledTables,
 } from './layers.ts';
-import { MASKED_SCORE } from './sequence.ts';
 
 /** Names of one layer's cache inputs and new-row outputs. */
 export function cacheNames(layer: number): {

@@ -1,10 +1,9 @@
 // Log-probs of given tokens and entropies, computed inside the graph: nothing of size [tokens × vocabulary] leaves it.
 
 import type { ModelConfig } from '../config.ts';
-import { exp, gatherElements, gemm, logSoftmax, mul, neg, reciprocal, reduceSum, reshape } from '../graph/ops.ts';
+import { exp, gatherElements, gemm, mul, neg, reciprocal, reduceSum, reshape } from '../graph/ops.ts';
 import type { Value } from '../graph/value.ts';
-import { type GraphWeights, headWeight } from './layers.ts';
-import { MASKED_SCORE } from './sequence.ts';
+import { type GraphWeights, headWeight, MASKED_SCORE } from './layers.ts';
 
 /** Additive mask [vocabulary] of ids that have no token; null when every id has one. */
 export function paddedVocabularyMask(config: ModelConfig, tokenCount: number): Float32Array | null {
@@ -13,13 +12,13 @@ export function paddedVocabularyMask(config: ModelConfig, tokenCount: number): F
 }
 
 /**
- * log softmax(logits / temperature), [rows, vocabulary].
+ * Logits / temperature, [rows, vocabulary].
  * The temperature divides the hidden states (d of them) instead of the logits (vocabulary of them): the same product.
  * @param hidden [rows, d]
  * @param temperature float32 scalar
  * @param vocabularyMask float32[vocabulary], added
  */
-export function logProbabilities(
+export function scaledLogits(
   config: ModelConfig,
   weights: GraphWeights,
   hidden: Value,
@@ -27,8 +26,10 @@ export function logProbabilities(
   vocabularyMask: Value | null,
 ): Value {
   const scaled = mul(hidden, reciprocal(temperature));
-  const bias = vocabularyMask ? { bias: vocabularyMask } : {};
-  return logSoftmax(gemm(scaled, headWeight(weights, config), { transB: true, ...bias }));
+  return gemm(scaled, headWeight(weights, config), {
+    transB: true,
+    ...(vocabularyMask ? { bias: vocabularyMask } : {}),
+  });
 }
 
 /** Log-prob of each row's target: logProbs [rows, vocabulary], targets int32[batch, tokens] → [batch, tokens]. */

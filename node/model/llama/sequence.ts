@@ -11,14 +11,12 @@ import {
   feedForward,
   type GraphWeights,
   linear,
+  MASKED_SCORE,
   norm,
   type Projections,
   projections,
   rotaryTables,
 } from './layers.ts';
-
-/** Added to scores of what must not be seen; finite, so that no row becomes NaN, and e^(it) is 0 in float32. */
-export const MASKED_SCORE = -1e9;
 
 export interface SequenceForward {
   readonly weights: GraphWeights;
