@@ -1,5 +1,6 @@
 // What a peer's conduct on the wire has cost it: penalty points that fade, and bans. (Standing of rollouts is the verifier's.)
 // Source: design.md "libp2p 3": a gray-listed peer stays connected, so we disconnect it ourselves and keep it away.
+// A slow peer is no offender: a machine that trains answers late.
 // Invariant: a banned peer is refused by the connection gater until its ban ends.
 
 import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
@@ -11,7 +12,6 @@ export const PENALTY: Readonly<Record<Offence, number>> = {
   'malformed request': 20,
   'corrupt blob': 40,
   'oversized answer': 40,
-  'unanswered request': 5,
 };
 export const BAN_POINTS: number = 100;
 const HALF_LIFE_MS = 10 * 60_000;
@@ -23,8 +23,7 @@ export type Offence =
   | 'malformed message'
   | 'malformed request'
   | 'corrupt blob'
-  | 'oversized answer'
-  | 'unanswered request';
+  | 'oversized answer';
 
 export interface Standing {
   /** adds the points of an offence; bans when they reach BAN_POINTS */

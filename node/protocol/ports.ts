@@ -67,6 +67,11 @@ export interface Inbox {
   on(kind: MessageKind, listener: (message: SignedMessage, scope: string | null) => void): () => void;
   /** accepted messages on disk, oldest first */
   stored(kind: MessageKind, scope: string | null): AsyncIterable<SignedMessage>;
+  /**
+   * Checks again what waits in a scope because it came too early (UNKNOWN_ROOT, UNKNOWN_RECIPE, PARENT_UNKNOWN): call it
+   * when a manifest or recipe arrived. Returns how many were accepted.
+   */
+  reconsider(scope: string | null): Promise<number>;
   /** counts of what stage 0 dropped, by code */
   ignoredCounts(): Readonly<Record<string, number>>;
 }

@@ -1,0 +1,210 @@
+// Request and answer over libp2p streams: one stream a request, one message each way, limits on everything.
+// Source: design.md "Simplest that is right: bounded pull"; spec/wire.md "Streams".
+// Invariants: every wait has a deadline that slow dripping does not move; streams per peer and in all are bounded;
+// a stream is always closed or aborted when its request is over.
+
+import type { Connection, Stream } from '@libp2p/interface';
+import { peerIdFromString } from '@libp2p/peer-id';
+import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
+import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
+import { readFrame, writeFrame } from './frames.ts';
+import type { Host } from './host.ts';
+import { createRateLimiter, type Rate } from './rate-limit.ts';
+
+/** Streams one peer may have open at once, by protocol. */
+const MAX_STREAMS_PER_PEER = 8;
+/** Requests answered at once, of all peers and protocols. */
+const MAX_SERVED_AT_ONCE = 64;
+/** A request is small: it must be here soon. */
+const REQUEST_TIMEOUT_MS = 10_000;
+/** 1 MiB at 35 kB/s. */
+const ANSWER_TIMEOUT_MS = 30_000;
+const REQUEST_RATE: Rate = { perSecond: 200, burst: 1_000 };
+
+export interface ServeInit {
+  readonly maxRequestBytes: number;
+  /** answer when the peer asks too much or we are busy */
+  readonly busy: Uint8Array;
+  /** requests per peer. Default 200 a second, 1000 at once */
+  readonly rate?: Rate;
+}
+
+export interface AskOptions {
+  readonly maxAnswerBytes: number;
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Answers one request; a thrown MALFORMED or TOO_LARGE is the peer's fault. */
+export type Handler = (request: Uint8Array, peer: PeerIdString, signal: AbortSignal) => Promise<Uint8Array>;
+
+export interface Requests {
+  serve(protocol: string, handler: Handler, init: ServeInit): Promise<void>;
+  unserve(protocol: string): Promise<void>;
+  /**
+   * One request to one peer, connecting to it when need be.
+   * @throws {SwarmError} REQUEST_TIMEOUT, PEER_UNREACHABLE, REQUEST_REFUSED (protocol not spoken, banned), STREAM_ENDED,
+   *   TOO_LARGE, INTERRUPTED (signal)
+   */
+  ask(peer: PeerIdString, protocol: string, request: Uint8Array, options: AskOptions): Promise<Uint8Array>;
+}
+
+export function createRequests(components: {
+  readonly host: Host;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}): Requests {
+  const { host } = components;
+  const gates = new Map<string, Gate>();
+  const served = { now: 0 };
+  return {
+    async serve(protocol, handler, init) {
+      const limiter = createRateLimiter(components.clock, init.rate ?? REQUEST_RATE);
+      const answer = async (stream: Stream, connection: Connection): Promise<void> => {
+        const peer = connection.remotePeer.toString();
+        const isAllowed = served.now < MAX_SERVED_AT_ONCE && limiter.take(peer);
+        served.now++;
+        try {
+          await serveOne(stream, peer, isAllowed ? handler : async () => init.busy, init);
+          if (!isAllowed) host.peers.count(peer, 'requestsRefused');
+        } catch (error) {
+          onServeError(components, stream, peer, protocol, error);
+        } finally {
+          served.now--;
+        }
+      };
+      await host.libp2p.handle(protocol, answer, { maxInboundStreams: MAX_STREAMS_PER_PEER });
+    },
+    unserve: (protocol) => host.libp2p.unhandle(protocol),
+    async ask(peer, protocol, request, options) {
+      if (host.standing.isBanned(peer)) throw new SwarmError('REQUEST_REFUSED', `peer ${peer} is banned`, { peer });
+      const timeout = AbortSignal.timeout(options.timeoutMs);
+      const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
+      const name = `${protocol} ${peer}`;
+      const gate = gates.get(name) ?? createGate(MAX_STREAMS_PER_PEER);
+      gates.set(name, gate);
+      try {
+        await gate.enter(signal);
+        try {
+          return await askOne(host, peer, protocol, request, options.maxAnswerBytes, signal);
+        } finally {
+          gate.leave();
+        }
+      } catch (error) {
+        throw askError(error, peer, protocol, timeout, options);
+      } finally {
+        if (gate.isIdle()) gates.delete(name);
+      }
+    },
+  };
+}
+
+async function serveOne(stream: Stream, peer: PeerIdString, handler: Handler, init: ServeInit): Promise<void> {
+  const request = await readFrame(stream, init.maxRequestBytes, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
+  await writeFrame(stream, await handler(request, peer, signal), signal);
+}
+
+function onServeError(
+  components: { readonly host: Host; readonly logger: Logger },
+  stream: Stream,
+  peer: PeerIdString,
+  protocol: string,
+  error: unknown,
+): void {
+  stream.abort(error instanceof Error ? error : new Error(errorText(error)));
+  if (isSwarmError(error, 'MALFORMED', 'TOO_LARGE')) components.host.standing.penalize(peer, 'malformed request');
+  components.logger.debug({ peer, protocol, error: errorText(error) }, 'request not answered');
+}
+
+async function askOne(
+  host: Host,
+  peer: PeerIdString,
+  protocol: string,
+  request: Uint8Array,
+  maxAnswerBytes: number,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const stream = await host.libp2p.dialProtocol(peerIdFromString(peer), protocol, {
+    signal,
+    maxOutboundStreams: 2 * MAX_STREAMS_PER_PEER,
+  });
+  try {
+    const [answer] = await Promise.all([
+      readFrame(stream, maxAnswerBytes, signal),
+      writeFrame(stream, request, signal),
+    ]);
+    return answer;
+  } catch (error) {
+    stream.abort(error instanceof Error ? error : new Error(errorText(error)));
+    throw error;
+  }
+}
+
+/** What went wrong, in our codes. libp2p's errors are told apart by name. */
+function askError(
+  error: unknown,
+  peer: PeerIdString,
+  protocol: string,
+  timeout: AbortSignal,
+  options: AskOptions,
+): unknown {
+  if (isSwarmError(error)) return error;
+  const detail = { peer, protocol };
+  if (options.signal?.aborted)
+    return new SwarmError('INTERRUPTED', 'the request was given up', detail, { cause: error });
+  if (timeout.aborted) {
+    const message = `peer ${peer} did not answer within ${options.timeoutMs} ms`;
+    return new SwarmError('REQUEST_TIMEOUT', message, { ...detail, timeoutMs: options.timeoutMs }, { cause: error });
+  }
+  const name = error instanceof Error ? error.name : '';
+  if (name === 'UnsupportedProtocolError') {
+    return new SwarmError('REQUEST_REFUSED', `peer ${peer} does not speak ${protocol}`, detail, { cause: error });
+  }
+  if (/^Stream|^UnexpectedEOF|^Muxer|^Connection(Closed|Closing)|^TooManyOutbound/.test(name)) {
+    return new SwarmError('STREAM_ENDED', `peer ${peer} ended the stream: ${errorText(error)}`, detail, {
+      cause: error,
+    });
+  }
+  return new SwarmError('PEER_UNREACHABLE', `cannot reach peer ${peer}: ${errorText(error)}`, detail, { cause: error });
+}
+
+interface Gate {
+  /** waits for a place; throws the signal's reason */
+  enter(signal: AbortSignal): Promise<void>;
+  leave(): void;
+  isIdle(): boolean;
+}
+
+/** Lets `places` in at once, the others in order. */
+function createGate(places: number): Gate {
+  let inside = 0;
+  const waiting: (() => void)[] = [];
+  return {
+    async enter(signal) {
+      signal.throwIfAborted();
+      if (inside < places) {
+        inside++;
+        return;
+      }
+      await new Promise<void>((resolve, reject) => {
+        const onAbort = (): void => {
+          waiting.splice(waiting.indexOf(go), 1);
+          reject(signal.reason);
+        };
+        const go = (): void => {
+          signal.removeEventListener('abort', onAbort);
+          resolve();
+        };
+        signal.addEventListener('abort', onAbort, { once: true });
+        waiting.push(go);
+      });
+    },
+    leave() {
+      const next = waiting.shift();
+      if (next === undefined) inside--;
+      else next();
+    },
+    isIdle: () => inside === 0 && waiting.length === 0,
+  };
+}

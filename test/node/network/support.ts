@@ -1,0 +1,217 @@
+// What the network tests share: hosts on 127.0.0.1 in one process, memory stores, payloads with the fields the inbox reads.
+// Invariant: whatever a test made here is stopped by `close()`.
+
+import { create, toBinary } from '@bufbuild/protobuf';
+import { createBlobServer } from '../../../node/network/blob-server.ts';
+import { createBlobFetcher } from '../../../node/network/blobs.ts';
+import { createHost, type Host, type HostInit } from '../../../node/network/host.ts';
+import { createInbox, type InboxInit, type NetworkInbox } from '../../../node/network/inbox.ts';
+import { createRequests, type Requests } from '../../../node/network/streams.ts';
+import { fromHex, sha256, toHex, utf8 } from '../../../node/protocol/bytes.ts';
+import { SwarmError } from '../../../node/protocol/errors.ts';
+import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
+import { GroupSchema, ManifestSchema, VerdictSchema } from '../../../node/protocol/messages_pb.ts';
+import type { BlobFetcher, BlobStore, Clock, Logger, Records } from '../../../node/protocol/ports.ts';
+
+export const NETWORK = 'test';
+export const RECIPE: string = toHex(sha256('a recipe'));
+
+export const clock: Clock = {
+  nowMs: () => Date.now(),
+  sleep: (ms, signal) =>
+    new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      signal?.addEventListener('abort', done);
+      if (signal?.aborted) done();
+    }),
+};
+
+export interface LogLine {
+  readonly level: string;
+  readonly message: string;
+  readonly context: Readonly<Record<string, unknown>>;
+}
+
+export function createTestLogger(): Logger & { readonly lines: readonly LogLine[] } {
+  const lines: LogLine[] = [];
+  const at = (level: string) => (context: object, message: string) =>
+    void lines.push({ level, message, context: context as Record<string, unknown> });
+  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+export function createMemoryRecords(): Records {
+  const map = new Map<string, Uint8Array>();
+  return {
+    get: async (key) => map.get(key),
+    put: async (key, value) => void map.set(key, value),
+    delete: async (key) => void map.delete(key),
+    async batch(entries) {
+      for (const [key, value] of entries) {
+        if (value === null) map.delete(key);
+        else map.set(key, value);
+      }
+    },
+    async *entries(range = {}) {
+      const keys = [...map.keys()].filter(
+        (key) => (range.gte === undefined || key >= range.gte) && (range.lt === undefined || key < range.lt),
+      );
+      keys.sort();
+      if (range.reverse) keys.reverse();
+      for (const key of keys.slice(0, range.limit ?? keys.length)) {
+        const value = map.get(key);
+        if (value !== undefined) yield [key, value] as const;
+      }
+    },
+  };
+}
+
+export interface MemoryBlobs extends BlobStore {
+  /** serves these bytes under a hash that is not theirs */
+  poison(hashHex: string, bytes: Uint8Array): void;
+}
+
+export function createMemoryBlobs(): MemoryBlobs {
+  const map = new Map<string, Uint8Array>();
+  const get = (hashHex: string): Uint8Array => {
+    const bytes = map.get(hashHex);
+    if (bytes === undefined) throw new SwarmError('BLOB_MISSING', `no blob ${hashHex}`);
+    return bytes;
+  };
+  return {
+    poison: (hashHex, bytes) => void map.set(hashHex, bytes),
+    has: async (hashHex) => map.has(hashHex),
+    sizeBytes: async (hashHex) => map.get(hashHex)?.length ?? null,
+    async put(bytes) {
+      const hashHex = toHex(sha256(bytes));
+      map.set(hashHex, bytes);
+      return hashHex;
+    },
+    get: async (hashHex) => get(hashHex),
+    read: async (hashHex, offset, length) => get(hashHex).slice(offset, offset + length),
+    delete: async (hashHex) => void map.delete(hashHex),
+    async *list() {
+      for (const [hashHex, bytes] of map) yield { hashHex, sizeBytes: bytes.length };
+    },
+    adopt: async () => undefined,
+    partialDir: '',
+    pathOf: (hashHex) => hashHex,
+  };
+}
+
+export interface TestNode {
+  readonly keyPair: KeyPair;
+  readonly host: Host;
+  readonly inbox: NetworkInbox;
+  readonly requests: Requests;
+  readonly blobs: MemoryBlobs;
+  readonly fetcher: BlobFetcher;
+  readonly records: (name: string) => Records;
+  readonly logger: ReturnType<typeof createTestLogger>;
+  stop(): Promise<void>;
+}
+
+export interface TestNodeInit {
+  readonly bootstrap?: readonly string[];
+  readonly inbox?: Partial<InboxInit>;
+  readonly host?: Partial<HostInit>;
+  readonly keyPair?: KeyPair;
+  readonly records?: (name: string) => Records;
+}
+
+export interface Swarm {
+  node(init?: TestNodeInit): Promise<TestNode>;
+  close(): Promise<void>;
+}
+
+export function createSwarm(): Swarm {
+  const nodes: TestNode[] = [];
+  return {
+    async node(init = {}) {
+      const node = await startNode(init);
+      nodes.push(node);
+      return node;
+    },
+    close: async () => void (await Promise.all(nodes.map((node) => node.stop()))),
+  };
+}
+
+async function startNode(init: TestNodeInit): Promise<TestNode> {
+  const keyPair = init.keyPair ?? createKeyPair();
+  const logger = createTestLogger();
+  const stores = new Map<string, Records>();
+  const records = init.records ?? ((name: string) => opened(stores, name));
+  const host = await createHost({
+    keyPair,
+    networkName: NETWORK,
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    bootstrap: init.bootstrap ?? [],
+    mdns: false,
+    dht: false,
+    loopback: true,
+    logger,
+    clock,
+    ...init.host,
+  });
+  const requests = createRequests({ host, clock, logger });
+  const blobs = createMemoryBlobs();
+  const inbox = createInbox({ host, records, keyPair, clock, logger }, { stageZero: {}, ...init.inbox });
+  const server = createBlobServer({ host, requests, blobs, clock });
+  await server.start();
+  await host.start();
+  await inbox.start();
+  let isStopped = false;
+  return {
+    keyPair,
+    host,
+    inbox,
+    requests,
+    blobs,
+    fetcher: createBlobFetcher({ host, requests, blobs, clock, logger }),
+    records,
+    logger,
+    async stop() {
+      if (isStopped) return;
+      isStopped = true;
+      await inbox.stop();
+      await host.stop();
+    },
+  };
+}
+
+function opened(stores: Map<string, Records>, name: string): Records {
+  const known = stores.get(name) ?? createMemoryRecords();
+  stores.set(name, known);
+  return known;
+}
+
+/** Waits for a condition; fails after a generous time, so that slow machines pass. */
+export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+  const endMs = Date.now() + timeoutMs;
+  while (!condition()) {
+    if (Date.now() > endMs) throw new Error(`waited in vain until ${what}`);
+    await clock.sleep(10);
+  }
+}
+
+export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const list: T[] = [];
+  for await (const item of items) list.push(item);
+  return list;
+}
+
+export function groupPayload(slot: number, recipeIdHex: string = RECIPE, policyStep = 0): Uint8Array {
+  return toBinary(GroupSchema, create(GroupSchema, { recipeId: fromHex(recipeIdHex), policyStep, slot }));
+}
+
+export function manifestPayload(policyStep: number, recipeIdHex: string = RECIPE): Uint8Array {
+  return toBinary(ManifestSchema, create(ManifestSchema, { recipeId: fromHex(recipeIdHex), policyStep }));
+}
+
+export function verdictPayload(slot: number, recipeIdHex: string = RECIPE): Uint8Array {
+  return toBinary(VerdictSchema, create(VerdictSchema, { recipeId: fromHex(recipeIdHex), slot, groupId: utf8('g') }));
+}
