@@ -1,0 +1,27 @@
+// [REJECT] The committed activations are this policy's, chunk by chunk.
+// Source: spec/toploc.md "Verification"; spec/rollouts.md "Replay", question 3. Two sides.
+
+import { ACCEPT, type CheckAnswer, reject } from '../../node/protocol/check.ts';
+import { compareCompletion, decodeProofs } from '../toploc/completion.ts';
+import type { Check, ReplaySubject } from './subject.ts';
+import { graver, holdAgainst } from './two-sided.ts';
+
+export const toploc: Check<ReplaySubject> = { name: 'toploc', cost: 'model', run: checkToploc };
+
+function checkToploc({ context, body, sequence, replayed, limits }: ReplaySubject): CheckAnswer {
+  const { tokens, proofs } = body.sequences[sequence]!;
+  const read = decodeProofs(proofs, tokens.length, context.hiddenSize);
+  if ('problem' in read) return reject('PROOF_MALFORMED', { sequence, position: read.chunk, note: read.problem });
+  let answer: CheckAnswer = ACCEPT;
+  const distances = compareCompletion(replayed.hidden, context.hiddenSize, read);
+  for (let position = 0; position < distances.length && answer.answer !== 'reject'; position++) {
+    const found = distances[position]!;
+    const hold = (measured: number, limit: number, note: string): void => {
+      answer = graver(answer, holdAgainst(measured, limit, 'TOPLOC_MISMATCH', { sequence, position, note }));
+    };
+    hold(found.exponentMismatches, limits.maxExponentMismatches, 'exponent mismatches');
+    hold(found.mantissaErrorMean, limits.maxMantissaErrorMean, 'mantissa error mean');
+    hold(found.mantissaErrorMedian, limits.maxMantissaErrorMedian, 'mantissa error median');
+  }
+  return answer;
+}
