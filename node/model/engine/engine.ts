@@ -1,0 +1,106 @@
+// The PolicyEngine port over one worker thread. ONNX Runtime blocks the thread that calls it, so no session ever lives
+// where the network does. Invariant: every call settles, also when the worker dies (ENGINE_FAILED) or is closed.
+
+import { Worker } from 'node:worker_threads';
+import { errorText, SwarmError } from '../../protocol/errors.ts';
+import type { Logger, PolicyEngine } from '../../protocol/ports.ts';
+import {
+  type EngineAnswers,
+  type EngineLimits,
+  type EngineRequest,
+  type FromWorker,
+  fromWireError,
+} from './messages.ts';
+
+export interface PolicyEngineInit extends EngineLimits {
+  readonly logger?: Logger;
+}
+
+interface Pending {
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: SwarmError) => void;
+}
+
+/** The worker's entry lies beside this file, as .ts in development and as .js when built. */
+function workerEntry(): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? './engine-worker.ts' : './engine-worker.js', import.meta.url);
+}
+
+const closedError = (): SwarmError => new SwarmError('ENGINE_CLOSED', 'The model engine is closed; create another.');
+const interrupted = (): SwarmError => new SwarmError('INTERRUPTED', 'The work was given up before it ended.');
+
+/**
+ * An engine with its own thread, started at once and idle until asked.
+ * @param init `threads` of ONNX Runtime; `memoryBytes` for weights, cache and activations together
+ */
+export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
+  const limits: EngineLimits = { threads: init.threads, memoryBytes: init.memoryBytes };
+  const worker = new Worker(workerEntry(), { workerData: limits });
+  const pending = new Map<number, Pending>();
+  let nextId = 1;
+  let dead: SwarmError | null = null;
+
+  const die = (error: SwarmError): void => {
+    if (dead !== null) return;
+    dead = error;
+    for (const { reject } of pending.values()) reject(error);
+    pending.clear();
+  };
+  const exited = new Promise<void>((resolve) => {
+    worker.once('exit', (code) => {
+      die(
+        new SwarmError('ENGINE_FAILED', `The model engine's thread ended by itself (code ${code}).`, {
+          exitCode: code,
+        }),
+      );
+      resolve();
+    });
+  });
+  worker.on('error', (error) => {
+    init.logger?.error({ error: errorText(error) }, 'model engine failed');
+    die(new SwarmError('ENGINE_FAILED', `The model engine failed: ${errorText(error)}`, {}, { cause: error }));
+  });
+  worker.on('message', (message: FromWorker) => {
+    const call = pending.get(message.id);
+    pending.delete(message.id);
+    if (call === undefined) return;
+    if ('error' in message) call.reject(fromWireError(message.error));
+    else call.resolve(message.value as never);
+  });
+  worker.unref();
+
+  const ask = <K extends EngineRequest['kind']>(
+    request: Extract<EngineRequest, { kind: K }>,
+    signal?: AbortSignal,
+  ): Promise<EngineAnswers[K]> => {
+    if (dead !== null) return Promise.reject(dead);
+    if (signal?.aborted) return Promise.reject(interrupted());
+    const id = nextId++;
+    const { promise, resolve, reject } = Promise.withResolvers<EngineAnswers[K]>();
+    pending.set(id, { resolve, reject });
+    const abort = (): void => worker.postMessage({ abort: id });
+    signal?.addEventListener('abort', abort, { once: true });
+    worker.ref();
+    worker.postMessage({ id, request });
+    return promise.finally(() => {
+      signal?.removeEventListener('abort', abort);
+      if (pending.size === 0) worker.unref();
+    });
+  };
+
+  return {
+    load: (policy, options) => ask({ kind: 'load', policy, alterWeights: options?.alterWeights ?? null }),
+    unload: async (policyRoot) => {
+      await ask({ kind: 'unload', policyRoot });
+    },
+    generate: (policyRoot, sampling, groups, signal) => ask({ kind: 'generate', policyRoot, sampling, groups }, signal),
+    replay: (policyRoot, sampling, sequences, signal) =>
+      ask({ kind: 'replay', policyRoot, sampling, sequences }, signal),
+    close: async () => {
+      die(closedError());
+      worker.ref();
+      worker.postMessage({ close: true });
+      await exited;
+    },
+  };
+}
