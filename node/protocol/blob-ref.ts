@@ -2,7 +2,7 @@
 // Source: spec/wire.md (bodies, recipes, config and tokenizer travel as blobs).
 
 import { create } from '@bufbuild/protobuf';
-import { hashField, integerField } from './codec.ts';
+import { hashField, integerField, toBigInt } from './codec.ts';
 import { BlobRefSchema, type BlobRef as WireBlobRef } from './messages_pb.ts';
 
 export interface BlobRef {
@@ -13,7 +13,7 @@ export interface BlobRef {
 
 /** The wire form. */
 export function blobRefToWire(ref: BlobRef): WireBlobRef {
-  return create(BlobRefSchema, { hash: ref.hash, sizeBytes: BigInt(ref.sizeBytes) });
+  return create(BlobRefSchema, { hash: ref.hash, sizeBytes: toBigInt('sizeBytes', ref.sizeBytes) });
 }
 
 /** Checks a wire form. @throws {SwarmError} MALFORMED when empty, or larger than `maxBytes` */

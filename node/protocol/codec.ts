@@ -122,6 +122,12 @@ export function integerField(field: string, value: bigint | number, min: number,
   return number;
 }
 
+/** A number for a u64 or s64 field. @throws {SwarmError} MALFORMED when it is no safe integer */
+export function toBigInt(field: string, value: number): bigint {
+  if (!Number.isSafeInteger(value)) throw malformed(field, 'an integer', value);
+  return BigInt(value);
+}
+
 /** How many entries a list may have. @throws {SwarmError} MALFORMED */
 export function listLength(field: string, list: { readonly length: number }, min: number, max: number): void {
   if (list.length < min || list.length > max) throw malformed(field, `${min} … ${max} entries`, list.length);

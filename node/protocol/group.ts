@@ -1,7 +1,16 @@
 // The announcement of a group of rollouts: small, gossiped, signed; its body is fetched by hash.
 // Source: spec/rollouts.md "A group on the wire"; kind "group" of spec/wire.md.
 
-import { decodeMessage, encodeMessage, hashField, integerField, listLength, malformed, peerIdField } from './codec.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  hashField,
+  integerField,
+  listLength,
+  malformed,
+  peerIdField,
+  toBigInt,
+} from './codec.ts';
 import {
   BODY_MAX_BYTES,
   MAX_COMPLETION_TOKENS,
@@ -36,7 +45,7 @@ export function encodeGroup(group: GroupAnnouncement): Uint8Array {
     'group',
     {
       ...group,
-      rewards: group.rewards.map((reward) => BigInt(reward)),
+      rewards: group.rewards.map((reward) => toBigInt('rewards', reward)),
       lengths: [...group.lengths],
     },
     decodeGroup,

@@ -11,6 +11,7 @@ import {
   malformed,
   optionalHash,
   required,
+  toBigInt,
 } from './codec.ts';
 import {
   CONFIG_MAX_BYTES,
@@ -75,9 +76,9 @@ export function encodeManifest(manifest: Manifest): Uint8Array {
       policyStep: manifest.policyStep,
       policyRoot: manifest.policyRoot,
       parentRoot: manifest.parentRoot ?? new Uint8Array(0),
-      timeMs: BigInt(manifest.timeMs),
+      timeMs: toBigInt('timeMs', manifest.timeMs),
       full: {
-        sizeBytes: BigInt(full.sizeBytes),
+        sizeBytes: toBigInt('full.sizeBytes', full.sizeBytes),
         shardBytes: full.shardBytes,
         shardHashes: [...full.shardHashes],
       },

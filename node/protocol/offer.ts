@@ -1,7 +1,16 @@
 // What a trainer will train; sent every five minutes, and the heartbeat of the recipes it is training.
 // Source: kind "trainer offer" of spec/wire.md. The trainer's key is the envelope's.
 
-import { decodeMessage, encodeMessage, hashField, integerField, listLength, malformed, oneOf } from './codec.ts';
+import {
+  decodeMessage,
+  encodeMessage,
+  hashField,
+  integerField,
+  listLength,
+  malformed,
+  oneOf,
+  toBigInt,
+} from './codec.ts';
 import { OFFER_MAX_ENTRIES, PAYLOAD_MAX_BYTES, SHORT_TEXT_MAX } from './limits.ts';
 import { TrainerOfferSchema } from './messages_pb.ts';
 
@@ -25,9 +34,9 @@ export function encodeOffer(offer: TrainerOffer): Uint8Array {
     'offer',
     {
       architectures: [...offer.architectures],
-      maxParameters: BigInt(offer.maxParameters),
+      maxParameters: toBigInt('maxParameters', offer.maxParameters),
       trainingRecipeIds: [...offer.trainingRecipeIds],
-      timeMs: BigInt(offer.timeMs),
+      timeMs: toBigInt('timeMs', offer.timeMs),
       accepts: offer.accepts,
       initialPolicyRoots: [...offer.initialPolicyRoots],
     },

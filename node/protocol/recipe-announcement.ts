@@ -2,7 +2,7 @@
 // Source: kind "recipe" of spec/wire.md (announced by id, fetched as a blob).
 
 import { type BlobRef, blobRefFromWire, blobRefToWire } from './blob-ref.ts';
-import { decodeMessage, encodeMessage, integerField, required } from './codec.ts';
+import { decodeMessage, encodeMessage, integerField, required, toBigInt } from './codec.ts';
 import { PAYLOAD_MAX_BYTES, RECIPE_MAX_BYTES } from './limits.ts';
 import { RecipeAnnouncementSchema } from './messages_pb.ts';
 
@@ -17,7 +17,7 @@ export function encodeRecipeAnnouncement(announcement: RecipeAnnouncement): Uint
   return encodeMessage(
     RecipeAnnouncementSchema,
     'recipe announcement',
-    { recipe: blobRefToWire(announcement.recipe), timeMs: BigInt(announcement.timeMs) },
+    { recipe: blobRefToWire(announcement.recipe), timeMs: toBigInt('timeMs', announcement.timeMs) },
     decodeRecipeAnnouncement,
   );
 }

@@ -12,6 +12,7 @@ import {
   malformed,
   oneOf,
   optionalHash,
+  toBigInt,
 } from './codec.ts';
 import {
   ANNOUNCEMENT_MAX_BYTES,
@@ -82,7 +83,7 @@ export interface HaveAnswer {
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE (as every function below) */
 export function encodeBlobRequest(request: BlobRequest): Uint8Array {
-  const message = { ...request, offset: BigInt(request.offset) };
+  const message = { ...request, offset: toBigInt('offset', request.offset) };
   return encodeMessage(BlobRequestSchema, 'blob request', message, decodeBlobRequest);
 }
 
@@ -96,7 +97,7 @@ export function decodeBlobRequest(bytes: Uint8Array): BlobRequest {
 }
 
 export function encodeBlobAnswer(answer: BlobAnswer): Uint8Array {
-  const message = { ...answer, sizeBytes: BigInt(answer.sizeBytes) };
+  const message = { ...answer, sizeBytes: toBigInt('sizeBytes', answer.sizeBytes) };
   return encodeMessage(BlobAnswerSchema, 'blob answer', message, decodeBlobAnswer);
 }
 

@@ -95,12 +95,12 @@ class FolderOfBlobs implements BlobFiles {
     const { size } = await files.stat(path).catch((error: unknown) => {
       throw diskError(error, 'take in a finished file');
     });
-    const wasThere = this.#sizes.has(hashHex);
     await this.#once(hashHex, size, async (to) => {
       await syncFile(files, path);
       await moveWhole(files, path, to);
     });
-    if (wasThere) await files.rm(path, { force: true });
+    // When the blob was here already, or came by another way meanwhile, nothing moved it.
+    await files.rm(path, { force: true });
   }
 
   /** Brings a blob in by `write`, unless it is there already or on its way. */

@@ -34,7 +34,11 @@ export function createRecords(db: Database, name: string): Records {
         ),
       ),
     async *entries(range = {}) {
-      for await (const [key, value] of level.iterator(range)) yield [key, plainBytes(value)] as const;
+      try {
+        for await (const [key, value] of level.iterator(range)) yield [key, plainBytes(value)] as const;
+      } catch (error) {
+        throw diskError(error, `read records of "${name}"`);
+      }
     },
   };
 }

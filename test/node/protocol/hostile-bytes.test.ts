@@ -1,0 +1,247 @@
+// Messages made to hurt: too large, amplifying, deeply nested, inconsistent. Each one names the code it must meet.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { decodeBody, encodeBody, type GroupBody } from '../../../node/protocol/body.ts';
+import { concatBytes, sha256 } from '../../../node/protocol/bytes.ts';
+import type { ErrorCode } from '../../../node/protocol/errors.ts';
+import { decodeGroup, encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
+import { createKeyPair } from '../../../node/protocol/keys.ts';
+import { BODY_MAX_BYTES, MAX_GROUP_SIZE, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
+import { decodeManifest, encodeManifest, type Manifest } from '../../../node/protocol/manifest.ts';
+import { GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
+import { decodeSecret, encodeSecret } from '../../../node/protocol/secret.ts';
+import {
+  decodeHaveRequest,
+  decodeSyncAnswer,
+  encodeBlobAnswer,
+  encodeBlobRequest,
+  packBits,
+  unpackBits,
+} from '../../../node/protocol/streams.ts';
+import { encodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
+
+const HASH = sha256('something');
+const PEER = createKeyPair((count) => new Uint8Array(count).fill(7)).peerId;
+
+const GROUP: GroupAnnouncement = {
+  recipeId: HASH,
+  policyStep: 1,
+  policyRoot: HASH,
+  peerId: PEER,
+  slot: 0,
+  rewards: [0, 1_000_000],
+  lengths: [3, 4],
+  bodyHash: HASH,
+  bodyBytes: 100,
+};
+
+const SEQUENCE: GroupBody['sequences'][number] = {
+  tokens: Uint32Array.of(1, 2),
+  logprobs: Float32Array.of(-0.5, -1),
+  finish: 'eos',
+  proofs: new Uint8Array(0),
+};
+const BODY: GroupBody = { prompt: Uint32Array.of(9), sequences: [SEQUENCE, SEQUENCE] };
+
+const MANIFEST: Manifest = {
+  recipeId: HASH,
+  policyStep: 1,
+  policyRoot: HASH,
+  parentRoot: HASH,
+  timeMs: 1,
+  full: { sizeBytes: 10, shardBytes: 4, shardHashes: [HASH, HASH, HASH] },
+  admission: { wantGroups: 1, activePeers: 1 },
+  record: null,
+  closing: false,
+  config: null,
+  tokenizer: null,
+  tokenizerConfig: null,
+};
+
+const VERDICT: Verdict = {
+  recipeId: HASH,
+  policyStep: 1,
+  groupId: HASH,
+  peerId: PEER,
+  slot: 0,
+  answer: 'accept',
+  code: null,
+  limits: {
+    delta: 1e-4,
+    maxLogprobDrift: 1e-3,
+    maxMeanLogprobDrift: 1e-4,
+    maxExponentMismatches: 90,
+    maxMantissaErrorMean: 10,
+    maxMantissaErrorMedian: 8,
+  },
+  secretHash: HASH,
+  sequencesReplayed: 1,
+};
+
+function refuses(code: ErrorCode, run: () => unknown): void {
+  assert.throws(run, { name: 'SwarmError', code });
+}
+
+describe('a group announcement', () => {
+  it('must have one length for each reward, and two at least', () => {
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, lengths: [3] }));
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, rewards: [1], lengths: [3] }));
+  });
+
+  it('must not claim lengths of 0 or a reward outside the bounds', () => {
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, lengths: [3, 0] }));
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, rewards: [0, 1e12 + 1] }));
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, rewards: [0, 0.5] }));
+  });
+
+  it('must be of an Ed25519 peer', () => {
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, peerId: PEER.slice(1) }));
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, peerId: concatBytes(Uint8Array.of(1), PEER.slice(1)) }));
+  });
+
+  it('must not claim more tokens than a verifier can hold', () => {
+    const lengths = Array.from({ length: 17 }, () => 65_536);
+    refuses('MALFORMED', () => encodeGroup({ ...GROUP, rewards: lengths.map(() => 0), lengths }));
+  });
+
+  it('is refused by size before it is decoded', () => refuses('TOO_LARGE', () => decodeGroup(new Uint8Array(65_537))));
+
+  it('may carry fields of a later release', () => {
+    const later = new BinaryWriter().tag(1000, WireType.Varint).uint32(7).finish();
+    assert.deepEqual(decodeGroup(concatBytes(encodeGroup(GROUP), later)), GROUP);
+  });
+
+  it('does not follow nested groups without end', () => {
+    // Field 1000 as StartGroup, 20 000 deep: a recursive skip would run out of stack.
+    const start = new BinaryWriter().tag(1000, WireType.StartGroup).finish();
+    refuses('MALFORMED', () => decodeGroup(concatBytes(...Array.from({ length: 20_000 }, () => start))));
+  });
+
+  it('must have whole hashes', () => {
+    const wire = toBinary(GroupSchema, create(GroupSchema, { recipeId: new Uint8Array(31) }));
+    refuses('MALFORMED', () => decodeGroup(wire));
+  });
+});
+
+describe('a body', () => {
+  it('of millions of empty sequences is refused before an object is made of each', () => {
+    const empty = new Uint8Array(BODY_MAX_BYTES);
+    for (let i = 0; i < empty.length; i += 2) empty[i] = (2 << 3) | WireType.LengthDelimited;
+    const before = process.memoryUsage().heapUsed;
+    refuses('TOO_LARGE', () => decodeBody(empty));
+    assert.ok(process.memoryUsage().heapUsed - before < 16 * 2 ** 20, 'heap grew');
+  });
+
+  it('with more tokens than allowed is refused before they are allocated', () => {
+    const packed = new Uint8Array(70_000);
+    refuses('MALFORMED', () => decodeBody(new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(packed).finish()));
+  });
+
+  it('must have as many log-probs as tokens', () => {
+    const short = { ...SEQUENCE, logprobs: Float32Array.of(-1) };
+    refuses('MALFORMED', () => encodeBody({ ...BODY, sequences: [SEQUENCE, short] }));
+  });
+
+  it('must have no more sequences than a group may', () => {
+    const sequences = Array.from({ length: MAX_GROUP_SIZE + 1 }, () => SEQUENCE);
+    refuses('MALFORMED', () => encodeBody({ ...BODY, sequences }));
+  });
+
+  it('has one order of fields', () => {
+    const bytes = encodeBody({ ...BODY, sequences: [SEQUENCE, SEQUENCE] });
+    const prompt = bytes.slice(0, 3);
+    refuses('MALFORMED', () => decodeBody(concatBytes(bytes.slice(3), prompt)));
+    refuses('MALFORMED', () => decodeBody(concatBytes(prompt, bytes)));
+  });
+
+  it('carries log-probs that are no numbers, for the checks to see', () => {
+    const odd = { ...SEQUENCE, logprobs: Float32Array.of(Number.NaN, Number.NEGATIVE_INFINITY) };
+    const decoded = decodeBody(encodeBody({ ...BODY, sequences: [odd, SEQUENCE] }));
+    assert.deepEqual(decoded.sequences[0]!.logprobs, odd.logprobs);
+  });
+
+  it('is refused over its size', () => refuses('TOO_LARGE', () => decodeBody(new Uint8Array(BODY_MAX_BYTES + 1))));
+});
+
+describe('a manifest', () => {
+  it('has a parent exactly after step 0', () => {
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, parentRoot: null }));
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, policyStep: 0 }));
+  });
+
+  it('has as many shard hashes as its size needs', () => {
+    const { full } = MANIFEST;
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, full: { ...full, sizeBytes: 8 } }));
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, full: { ...full, sizeBytes: 13 } }));
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, full: { ...full, shardBytes: 0 } }));
+  });
+
+  it('cannot claim sizes beyond the bounds', () => {
+    const wire = create(ManifestSchema, {
+      recipeId: HASH,
+      policyRoot: HASH,
+      admission: {},
+      full: { sizeBytes: 2n ** 63n, shardBytes: 4, shardHashes: [HASH] },
+    });
+    refuses('MALFORMED', () => decodeManifest(toBinary(ManifestSchema, wire)));
+  });
+
+  it('must say how much work is wanted', () => {
+    const wire = create(ManifestSchema, { recipeId: HASH, policyRoot: HASH });
+    refuses('MALFORMED', () => decodeManifest(toBinary(ManifestSchema, wire)));
+  });
+});
+
+describe('a verdict', () => {
+  it('has a code exactly when it does not accept', () => {
+    refuses('MALFORMED', () => encodeVerdict({ ...VERDICT, code: 'REPLAY_MISMATCH' }));
+    refuses('MALFORMED', () => encodeVerdict({ ...VERDICT, answer: 'reject' }));
+  });
+
+  it('has finite limits', () => {
+    for (const delta of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
+      refuses('MALFORMED', () => encodeVerdict({ ...VERDICT, limits: { ...VERDICT.limits, delta } }));
+    }
+  });
+
+  it('has a short note', () => {
+    const note = 'x'.repeat(513);
+    refuses('MALFORMED', () => encodeVerdict({ ...VERDICT, evidence: { note } }));
+  });
+});
+
+describe('a step secret', () => {
+  it('that is shown must be the one committed to', () => {
+    const secret = sha256('secret');
+    const shown = { recipeId: HASH, policyStep: 1, secretHash: sha256(secret), secret };
+    assert.deepEqual(decodeSecret(encodeSecret(shown)), shown);
+    refuses('MALFORMED', () => encodeSecret({ ...shown, secret: sha256('another') }));
+  });
+});
+
+describe('stream messages', () => {
+  it('ask for ranges of 1 byte to 1 MiB', () => {
+    refuses('MALFORMED', () => encodeBlobRequest({ hash: HASH, offset: 0, length: RANGE_MAX_BYTES + 1 }));
+    refuses('MALFORMED', () => encodeBlobRequest({ hash: HASH, offset: 0, length: 0 }));
+    refuses('MALFORMED', () => encodeBlobRequest({ hash: HASH, offset: -1, length: 1 }));
+    const data = new Uint8Array(RANGE_MAX_BYTES + 1);
+    refuses('TOO_LARGE', () => encodeBlobAnswer({ status: 'ok', sizeBytes: data.length, data }));
+  });
+
+  it('hold no more entries than their size is good for', () => {
+    const empty = (field: number): Uint8Array =>
+      concatBytes(...Array.from({ length: 20_000 }, () => Uint8Array.of((field << 3) | 2, 0)));
+    refuses('TOO_LARGE', () => decodeSyncAnswer(empty(2)));
+    refuses('TOO_LARGE', () => decodeHaveRequest(empty(1)));
+  });
+
+  it('pack flags least significant bit first', () => {
+    const flags = [true, false, false, true, false, false, false, false, true];
+    assert.deepEqual(packBits(flags), Uint8Array.of(0b1001, 0b1));
+    assert.deepEqual(unpackBits(packBits(flags), 9), flags);
+    refuses('MALFORMED', () => unpackBits(Uint8Array.of(1), 9));
+  });
+});
