@@ -1,0 +1,146 @@
+// Stage 0 of groups, verdicts and step secrets: what every participant asks of a message before it passes it on. No model, < 5 ms.
+// Source: spec/rollouts.md "Order of checks", stage 0: reject only for size, decoding and signature, because a gossip reject
+// is held against the peer that passed the message on; everything else is ignored.
+
+import { equalBytes, toHex } from '../../node/protocol/bytes.ts';
+import { ACCEPT, type CheckAnswer, ignore, reject } from '../../node/protocol/check.ts';
+import { errorText, isSwarmError } from '../../node/protocol/errors.ts';
+import { decodeGroup, type GroupAnnouncement } from '../../node/protocol/group.ts';
+import type { PolicyChain, SignedMessage, StageZero } from '../../node/protocol/ports.ts';
+import { decodeSecret } from '../../node/protocol/secret.ts';
+import { decodeVerdict } from '../../node/protocol/verdict.ts';
+import type { ResolvedRecipe } from '../../recipes/resolve.ts';
+import type { SlotClaim, SlotRegister } from './slots.ts';
+
+/** Steps after maxLag for which verdicts and secrets still pass. */
+const LATE_STEPS = 2;
+
+/** A recipe that this machine follows. */
+export interface FollowedRecipe {
+  readonly resolved: ResolvedRecipe;
+  /** whether its trainer was heard of lately (spec/wire.md "A recipe is open") */
+  readonly open: boolean;
+  readonly chain: PolicyChain;
+}
+
+/** What stage 0 sees of the machine it runs on. */
+export interface StageZeroView {
+  /** null: not followed */
+  recipe(recipeIdHex: string): FollowedRecipe | null;
+  readonly slots: SlotRegister;
+  /** whether a peer may not take part at this policy step */
+  isQuarantined(recipeIdHex: string, peer: string, policyStep: number): boolean;
+  nowMs(): number;
+}
+
+/** An announcement and what of its recipe it is held against. */
+interface GroupSubject {
+  readonly group: GroupAnnouncement;
+  readonly peer: string;
+  readonly followed: FollowedRecipe;
+  readonly view: StageZeroView;
+}
+
+type GroupCheck = (subject: GroupSubject) => CheckAnswer;
+
+/** [IGNORE] The recipe is open. */
+const recipeOpen: GroupCheck = ({ followed }) => (followed.open ? ACCEPT : ignore('RECIPE_CLOSED'));
+
+/** [IGNORE] The policy is the one that the chain has at that step (UNKNOWN_ROOT). */
+const policyKnown: GroupCheck = ({ group, followed }) =>
+  followed.chain.at(group.policyStep)?.policyRoot === toHex(group.policyRoot)
+    ? ACCEPT
+    : ignore('UNKNOWN_ROOT', { measured: group.policyStep });
+
+/** [IGNORE] The lag is within maxLag (TOO_OLD). */
+const lagWithin: GroupCheck = ({ group, followed }) => {
+  const limit = followed.resolved.recipe.staleness.maxLagSteps;
+  const measured = (followed.chain.announced()?.policyStep ?? 0) - group.policyStep;
+  return measured <= limit ? ACCEPT : ignore('TOO_OLD', { measured, limit });
+};
+
+/** [IGNORE] Slot, group size and lengths are in the recipe's range. */
+const withinRecipe: GroupCheck = ({ group, followed }) => {
+  const { staleness, groupSize, sampling } = followed.resolved.recipe;
+  if (group.slot >= staleness.maxSlotsPerStep) {
+    return ignore('SLOT_OUT_OF_RANGE', { measured: group.slot, limit: staleness.maxSlotsPerStep });
+  }
+  if (group.lengths.length !== groupSize) {
+    return ignore('SIZE_MISMATCH', { measured: group.lengths.length, limit: groupSize });
+  }
+  const sequence = group.lengths.findIndex((length) => length > sampling.maxNewTokens);
+  if (sequence < 0) return ACCEPT;
+  return ignore('SIZE_MISMATCH', { sequence, measured: group.lengths[sequence]!, limit: sampling.maxNewTokens });
+};
+
+/** [IGNORE] The peer is not in quarantine. */
+const notQuarantined: GroupCheck = ({ group, peer, followed, view }) =>
+  view.isQuarantined(followed.resolved.recipeIdHex, peer, group.policyStep) ? ignore('QUARANTINED') : ACCEPT;
+
+const GROUP_CHECKS: readonly GroupCheck[] = [recipeOpen, policyKnown, lagWithin, withinRecipe, notQuarantined];
+
+/** Stage 0 of kind "group". Notes the slot of what it accepts. */
+export function createGroupStageZero(view: StageZeroView): StageZero {
+  return (message) => {
+    const group = decoded(() => decodeGroup(message.payload));
+    if ('answer' in group) return group;
+    // [REJECT] The signer is the peer that the announcement names.
+    if (!equalBytes(group.peerId, message.peerId)) return reject('BAD_SIGNATURE', { note: 'signed by another peer' });
+    const followed = view.recipe(toHex(group.recipeId));
+    if (followed === null) return ignore('UNKNOWN_RECIPE');
+    const subject: GroupSubject = { group, peer: message.peerIdString, followed, view };
+    for (const check of GROUP_CHECKS) {
+      const answer = check(subject);
+      if (answer.answer !== 'accept') return answer;
+    }
+    const claim = slotClaim(message, group);
+    const answer = view.slots.ask(claim, view.nowMs());
+    if (answer.answer === 'accept') view.slots.note(claim, view.nowMs());
+    return answer;
+  };
+}
+
+/** The slot that an announcement claims; slots of unlike recipes never meet. */
+export function slotClaim(message: SignedMessage, group: GroupAnnouncement): SlotClaim {
+  return {
+    peer: `${toHex(group.recipeId)}/${message.peerIdString}`,
+    policyStep: group.policyStep,
+    slot: group.slot,
+    groupIdHex: message.idHex,
+    bodyHashHex: toHex(group.bodyHash),
+  };
+}
+
+/** Stage 0 of kind "verdict": decodes, of a recipe followed, of a step not long gone. Whose verdicts count is the reader's choice. */
+export function createVerdictStageZero(view: StageZeroView): StageZero {
+  return (message) => {
+    const verdict = decoded(() => decodeVerdict(message.payload));
+    return 'limits' in verdict ? stepStillMatters(view, verdict.recipeId, verdict.policyStep) : verdict;
+  };
+}
+
+/** Stage 0 of kind "secret": as of verdicts. */
+export function createSecretStageZero(view: StageZeroView): StageZero {
+  return (message) => {
+    const secret = decoded(() => decodeSecret(message.payload));
+    return 'secretHash' in secret ? stepStillMatters(view, secret.recipeId, secret.policyStep) : secret;
+  };
+}
+
+function stepStillMatters(view: StageZeroView, recipeId: Uint8Array, policyStep: number): CheckAnswer {
+  const followed = view.recipe(toHex(recipeId));
+  if (followed === null) return ignore('UNKNOWN_RECIPE');
+  const limit = followed.resolved.recipe.staleness.maxLagSteps + LATE_STEPS;
+  const measured = (followed.chain.announced()?.policyStep ?? 0) - policyStep;
+  return measured <= limit ? ACCEPT : ignore('TOO_OLD', { measured, limit });
+}
+
+/** [REJECT] The payload decodes within its limits. */
+function decoded<T extends object>(decode: () => T): T | CheckAnswer {
+  try {
+    return decode();
+  } catch (error) {
+    if (!isSwarmError(error)) throw error;
+    return reject(error.code === 'TOO_LARGE' ? 'TOO_LARGE' : 'MALFORMED', { note: errorText(error).slice(0, 200) });
+  }
+}

@@ -1,0 +1,83 @@
+// The verifier's sampling secrets: one a policy step, its hash signed and gossiped before the step opens, itself shown after maxLag.
+// Source: spec/rollouts.md "Order of checks" (HMAC of the secret and the groupId); spec/wire.md "step secret".
+// Invariant: a secret is on disk before its hash is published, and is never made twice for one step.
+
+import { createHmac } from 'node:crypto';
+import { sha256 } from '../node/protocol/bytes.ts';
+import type { Inbox, Random, Records } from '../node/protocol/ports.ts';
+import { encodeSecret } from '../node/protocol/secret.ts';
+import type { ResolvedRecipe } from '../recipes/resolve.ts';
+
+const SECRET_BYTES = 32;
+
+/** What a secret decides of one group. */
+export interface Choice {
+  /** in [0, 1): replayed whole when below the peer's probability */
+  readonly lot: number;
+  /** the sequence that is replayed in any case */
+  readonly sequence: number;
+}
+
+export interface StepSecrets {
+  /** commits to a step (and publishes its hash) if that was not done yet. @returns the hash */
+  commit(policyStep: number): Promise<Uint8Array>;
+  /** of a step that was committed to. */
+  choose(policyStep: number, groupId: Uint8Array, groupSize: number): Choice;
+  /** shows the secrets of steps before this one, and forgets them */
+  showBefore(policyStep: number): Promise<void>;
+}
+
+/** @param init `recipe` scopes records and messages */
+export function createStepSecrets(
+  components: { readonly records: Records; readonly inbox: Inbox; readonly random: Random },
+  init: { readonly recipe: ResolvedRecipe },
+): StepSecrets {
+  const { records, inbox, random } = components;
+  const { recipeId, recipeIdHex } = init.recipe;
+  const prefix = `verifier/${recipeIdHex}/secret/`;
+  const keyOf = (policyStep: number): string => prefix + String(policyStep).padStart(12, '0');
+  const secrets = new Map<number, Uint8Array>();
+  const underWay = new Map<number, Promise<Uint8Array>>();
+
+  const publish = (policyStep: number, secret: Uint8Array, isShown: boolean): Promise<unknown> => {
+    const payload = { recipeId, policyStep, secretHash: sha256(secret), secret: isShown ? secret : null };
+    return inbox.publish('secret', encodeSecret(payload), recipeIdHex);
+  };
+
+  const make = async (policyStep: number): Promise<Uint8Array> => {
+    const stored = await records.get(keyOf(policyStep));
+    const secret = stored ?? random.bytes(SECRET_BYTES);
+    if (stored === undefined) await records.put(keyOf(policyStep), secret);
+    secrets.set(policyStep, secret);
+    if (stored === undefined) await publish(policyStep, secret, false);
+    return sha256(secret);
+  };
+
+  return {
+    async commit(policyStep) {
+      const known = secrets.get(policyStep);
+      if (known !== undefined) return sha256(known);
+      const running = underWay.get(policyStep) ?? make(policyStep).finally(() => underWay.delete(policyStep));
+      underWay.set(policyStep, running);
+      return await running;
+    },
+    choose(policyStep, groupId, groupSize) {
+      const hmac = createHmac('sha256', secrets.get(policyStep)!).update(groupId).digest();
+      return {
+        lot: Number(hmac.readBigUInt64BE(0) >> 11n) / 2 ** 53,
+        sequence: Number(hmac.readBigUInt64BE(8) % BigInt(groupSize)),
+      };
+    },
+    async showBefore(policyStep) {
+      const gone: (readonly [number, Uint8Array])[] = [];
+      for await (const [key, value] of records.entries({ gte: prefix, lt: keyOf(Math.max(0, policyStep)) })) {
+        gone.push([Number(key.slice(prefix.length)), value]);
+      }
+      for (const [step, secret] of gone) {
+        await publish(step, secret, true);
+        await records.delete(keyOf(step));
+        secrets.delete(step);
+      }
+    },
+  };
+}
