@@ -1,0 +1,140 @@
+// Which manifests are followed: the links between them, without I/O (spec/shardcast.md "What is published").
+//
+// The rule: a manifest is followed when it is the first one known, or its parent or its child is followed and the roots fit.
+// Else it is parked until a neighbour comes, or until `jump` is called: a machine that slept longer than others keep policies
+// would wait for ever. That is safe for the same reason as a newcomer's start: only a trainer key of the recipe can sign one,
+// and any second root of one step that is ever seen ends the chain there.
+// Invariants: no root occurs twice; from the first step with two roots on nothing is followed.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { ACCEPT, type CheckAnswer, ignore } from '../node/protocol/check.ts';
+import type { Manifest } from '../node/protocol/manifest.ts';
+import type { PeerIdString } from '../node/protocol/ports.ts';
+
+/** Manifests waiting for a neighbour. Our own bound. */
+const MAX_PARKED = 16;
+
+export interface ChainEntry {
+  readonly manifestId: string;
+  readonly signer: PeerIdString;
+  readonly manifest: Manifest;
+  /** hex of manifest.policyRoot */
+  readonly policyRoot: string;
+}
+
+/** Two manifests of one step with different roots, both signed by trainers of the recipe. */
+export interface Equivocation {
+  readonly policyStep: number;
+  readonly policyRoots: readonly string[];
+}
+
+export type Added = 'followed' | 'updated' | 'parked' | 'equivocation' | 'refused';
+
+export interface ChainState {
+  /** What `add` would make of it: accept is to be stored and passed on, also the second half of an equivocation. */
+  judge(manifest: Manifest): CheckAnswer;
+  add(entry: ChainEntry): Added;
+  /** newest followed */
+  head(): ChainEntry | null;
+  at(policyStep: number): ChainEntry | null;
+  /** followed, newest first */
+  newestFirst(): readonly ChainEntry[];
+  equivocation(): Equivocation | null;
+  /** whether a manifest newer than the head waits for the ones between */
+  hasGap(): boolean;
+  /** follows the oldest manifest behind a gap. @returns whether there was one */
+  jump(): boolean;
+}
+
+export function createChainState(): ChainState {
+  const followed = new Map<number, ChainEntry>();
+  const parked = new Map<number, ChainEntry>();
+  const stepOfRoot = new Map<string, number>();
+  let headStep = -1;
+  let fork: Equivocation | null = null;
+
+  const known = (step: number): ChainEntry | undefined => followed.get(step) ?? parked.get(step);
+  const parentOf = ({ parentRoot }: Manifest): string | null => (parentRoot === null ? null : toHex(parentRoot));
+
+  function judge(manifest: Manifest): CheckAnswer {
+    const { policyStep } = manifest;
+    const root = toHex(manifest.policyRoot);
+    // [IGNORE] at and after two roots of one step nothing is followed; both of the pair have been passed on
+    if (fork !== null && policyStep >= fork.policyStep) return ignore('EQUIVOCATION');
+    const same = known(policyStep);
+    if (same !== undefined) {
+      if (same.policyRoot !== root) return ACCEPT;
+      // [IGNORE] the same policy again says something only when it is later: new admission, or closing
+      return manifest.timeMs > same.manifest.timeMs ? ACCEPT : ignore('DUPLICATE');
+    }
+    // [IGNORE] seeds never come twice
+    if (stepOfRoot.has(root)) return ignore('ROOT_REPEATED');
+    // [IGNORE] its neighbours are of another chain than the one that is followed
+    const parent = followed.get(policyStep - 1);
+    const child = followed.get(policyStep + 1);
+    if (parent !== undefined && parent.policyRoot !== parentOf(manifest)) return ignore('PARENT_UNKNOWN');
+    if (child !== undefined && parentOf(child.manifest) !== root) return ignore('PARENT_UNKNOWN');
+    const isLinked = followed.size === 0 || parent !== undefined || child !== undefined;
+    // [IGNORE] too many wait for a parent
+    if (!isLinked && parked.size >= MAX_PARKED) return ignore('PARENT_UNKNOWN');
+    return ACCEPT;
+  }
+
+  function follow(entry: ChainEntry): void {
+    const { policyStep } = entry.manifest;
+    parked.delete(policyStep);
+    followed.set(policyStep, entry);
+    stepOfRoot.set(entry.policyRoot, policyStep);
+    headStep = Math.max(headStep, policyStep);
+    for (const step of [policyStep + 1, policyStep - 1]) {
+      const waiting = parked.get(step);
+      if (waiting === undefined) continue;
+      // Judged anew: now that a neighbour is known it may turn out to be of another chain.
+      parked.delete(step);
+      stepOfRoot.delete(waiting.policyRoot);
+      if (judge(waiting.manifest).answer === 'accept') follow(waiting);
+    }
+  }
+
+  function endAt(policyStep: number, policyRoots: readonly string[]): void {
+    fork = { policyStep, policyRoots };
+    for (const map of [followed, parked]) for (const step of map.keys()) if (step >= policyStep) map.delete(step);
+    headStep = Math.max(-1, ...followed.keys());
+  }
+
+  return {
+    judge,
+    add(entry) {
+      if (judge(entry.manifest).answer !== 'accept') return 'refused';
+      const { policyStep } = entry.manifest;
+      const same = known(policyStep);
+      if (same !== undefined && same.policyRoot !== entry.policyRoot) {
+        endAt(policyStep, [same.policyRoot, entry.policyRoot]);
+        return 'equivocation';
+      }
+      if (same !== undefined) {
+        (followed.has(policyStep) ? followed : parked).set(policyStep, entry);
+        return 'updated';
+      }
+      const isLinked = followed.size === 0 || followed.has(policyStep - 1) || followed.has(policyStep + 1);
+      if (isLinked) {
+        follow(entry);
+        return 'followed';
+      }
+      parked.set(policyStep, entry);
+      stepOfRoot.set(entry.policyRoot, policyStep);
+      return 'parked';
+    },
+    head: () => followed.get(headStep) ?? null,
+    at: (policyStep) => followed.get(policyStep) ?? null,
+    newestFirst: () => [...followed.values()].sort((a, b) => b.manifest.policyStep - a.manifest.policyStep),
+    equivocation: () => fork,
+    hasGap: () => [...parked.keys()].some((step) => step > headStep),
+    jump() {
+      const beyond = [...parked.keys()].filter((step) => step > headStep);
+      if (beyond.length === 0) return false;
+      follow(parked.get(Math.min(...beyond))!);
+      return true;
+    },
+  };
+}

@@ -1,0 +1,294 @@
+// The chain of policies of one recipe on this machine: manifests followed, weights fetched, checked, kept, deleted.
+// Source: spec/shardcast.md. Implements PolicyChain (node/protocol/ports.ts) and stage zero of manifests.
+// Invariants: ready() is the newest followed policy whose folder is whole and checked; the last `keepPolicies` policies are
+// kept and older ones deleted with their shards; a policy that is not what its manifest says is refused for good.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { type CheckAnswer, reject } from '../node/protocol/check.ts';
+import { type ErrorCode, errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
+import { decodeManifest, type Manifest } from '../node/protocol/manifest.ts';
+import type {
+  BlobFetcher,
+  BlobStore,
+  ChainPolicy,
+  Clock,
+  Inbox,
+  Logger,
+  PolicyChain,
+  SignedMessage,
+  StageZero,
+  Startable,
+} from '../node/protocol/ports.ts';
+import { assemblePolicy } from './assemble.ts';
+import { type ChainEntry, createChainState, type Equivocation } from './chain-state.ts';
+import type { ShardFetcher } from './fetch.ts';
+import { checkManifest, isSizePossible, shardsOf } from './manifest.ts';
+import { fetchModel, type Model, modelOf } from './model-texts.ts';
+import type { ModelTexts, PolicyFolders } from './policies.ts';
+import type { ChainRecipe } from './recipe.ts';
+import { weightsSizeOf } from './weights.ts';
+
+const GAP_PATIENCE_MS = 5_000;
+const RETRY_MS = 5_000;
+const IDLE_MS = 60_000;
+
+/** Faults of what was signed, not of its transport: another try would end the same. */
+const REFUSALS: readonly ErrorCode[] = [
+  'ROOT_MISMATCH',
+  'MANIFEST_INVALID',
+  'MODEL_FILE_CORRUPT',
+  'MODEL_TENSOR_MISMATCH',
+  'NON_FINITE_WEIGHT',
+  'UNSUPPORTED_MODEL',
+];
+
+export interface PolicyChainComponents {
+  readonly inbox: Inbox;
+  readonly blobs: BlobStore;
+  readonly fetcher: BlobFetcher;
+  readonly shards: ShardFetcher;
+  readonly policies: PolicyFolders;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface PolicyChainInit {
+  readonly recipe: ChainRecipe;
+  /** the model's texts when they are here already (a trainer's): nothing is fetched for them then */
+  readonly texts?: ModelTexts;
+  /** `newest`: older policies that are not here when a newer one is announced are left out */
+  readonly follow?: 'all' | 'newest';
+  /** how long a manifest waits for the ones between it and the head */
+  readonly gapPatienceMs?: number;
+  readonly retryMs?: number;
+}
+
+export interface ChainStatus {
+  readonly announcedStep: number | null;
+  readonly readyStep: number | null;
+  /** hex root of the policy on its way */
+  readonly fetching: string | null;
+  readonly equivocation: Equivocation | null;
+  /** why the last try to get a policy failed; null when it did not */
+  readonly problem: { readonly code: ErrorCode; readonly message: string } | null;
+}
+
+export interface PolicyChainService extends PolicyChain, Startable {
+  /** cheap checks of a manifest, for the inbox */
+  readonly stageZero: StageZero;
+  status(): ChainStatus;
+}
+
+function toPolicy({ manifest, policyRoot, manifestId }: ChainEntry): ChainPolicy {
+  const { policyStep, admission, closing } = manifest;
+  return { policyStep, policyRoot, manifestId, ...admission, closing };
+}
+
+export function createPolicyChain(components: PolicyChainComponents, init: PolicyChainInit): PolicyChainService {
+  const { inbox, policies, clock, logger } = components;
+  const { recipe, follow = 'all', gapPatienceMs = GAP_PATIENCE_MS, retryMs = RETRY_MS } = init;
+  const { keepPolicies } = recipe.recipe.staleness;
+  const state = createChainState();
+  const listeners = new Set<(policy: ChainPolicy) => void>();
+  const refused = new Set<string>();
+  const cleaned = new Set<number>();
+  const stopping = new AbortController();
+  let model: Model | null = init.texts === undefined ? null : modelOf(init.texts, recipe.recipe.model);
+  let fetching: string | null = null;
+  let problem: ChainStatus['problem'] = null;
+  let gapSinceMs: number | null = null;
+  let wake = new AbortController();
+  let running: Promise<void> | null = null;
+  let unlisten: (() => void) | null = null;
+
+  const check = (manifest: Manifest, signerKey: Uint8Array): CheckAnswer =>
+    checkManifest(manifest, signerKey, {
+      recipeId: recipe.recipeId,
+      trainers: recipe.recipe.trainers,
+      initialPolicyRoot: recipe.recipe.model.initialPolicyRoot,
+      size: model === null ? null : weightsSizeOf(model.config),
+    });
+
+  function judge(message: SignedMessage): { readonly answer: CheckAnswer; readonly manifest: Manifest | null } {
+    let manifest: Manifest;
+    try {
+      manifest = decodeManifest(message.payload);
+    } catch (error) {
+      return { answer: reject(isSwarmError(error, 'TOO_LARGE') ? 'TOO_LARGE' : 'MALFORMED'), manifest: null };
+    }
+    const answer = check(manifest, message.publicKey);
+    return { answer: answer.answer === 'accept' ? state.judge(manifest) : answer, manifest };
+  }
+
+  const isHere = ({ policyRoot }: ChainEntry): boolean => policies.has(policyRoot) && !refused.has(policyRoot);
+  const readyEntry = (): ChainEntry | null => state.newestFirst().find(isHere) ?? null;
+
+  function take(message: SignedMessage): void {
+    const { answer, manifest } = judge(message);
+    if (answer.answer !== 'accept' || manifest === null) return;
+    const policyRoot = toHex(manifest.policyRoot);
+    const added = state.add({ manifestId: message.idHex, signer: message.peerIdString, manifest, policyRoot });
+    const context = { policyStep: manifest.policyStep, policyRoot, added };
+    if (added === 'equivocation') logger.warn(context, 'two policies signed for one step; neither is followed');
+    else logger.debug(context, 'manifest taken in');
+    if (added === 'followed' && policies.has(policyRoot)) announceReady(policyRoot);
+    if (added === 'followed') void reconsider();
+    gapSinceMs = state.hasGap() ? (gapSinceMs ?? clock.nowMs()) : null;
+    wake.abort();
+  }
+
+  /** Groups of a policy may have come before its manifest. */
+  async function reconsider(): Promise<void> {
+    try {
+      await inbox.reconsider(recipe.recipeIdHex);
+    } catch (error) {
+      logger.error({ error: errorText(error) }, 'parked messages were not looked at again');
+    }
+  }
+
+  function announceReady(policyRoot: string): void {
+    const entry = state.newestFirst().find((each) => each.policyRoot === policyRoot);
+    if (entry !== undefined) for (const listener of listeners) listener(toPolicy(entry));
+  }
+
+  /** Newest first: what is missing of the policies that are kept. */
+  function nextWanted(): ChainEntry | null {
+    const kept = state.newestFirst().slice(0, follow === 'newest' ? 1 : keepPolicies);
+    const readyStep = readyEntry()?.manifest.policyStep ?? -1;
+    return (
+      kept.find(
+        (entry) =>
+          !policies.has(entry.policyRoot) &&
+          !refused.has(entry.policyRoot) &&
+          (follow === 'all' || entry.manifest.policyStep > readyStep),
+      ) ?? null
+    );
+  }
+
+  async function obtain(entry: ChainEntry): Promise<void> {
+    const { manifest, signer, policyRoot } = entry;
+    model ??= await fetchModel(components, manifest, recipe.recipe.model, signer, stopping.signal);
+    if (!isSizePossible(manifest.full.sizeBytes, weightsSizeOf(model.config))) {
+      throw new SwarmError(
+        'MANIFEST_INVALID',
+        `a policy of ${manifest.full.sizeBytes} bytes is not the recipe's model`,
+      );
+    }
+    await components.shards.fetch(shardsOf(manifest), { signer, signal: stopping.signal });
+    await assemblePolicy(components, manifest, model);
+    announceReady(policyRoot);
+  }
+
+  /** Deletes policies that are no longer kept, and shards that no kept one needs. Folders of unknown roots are let be. */
+  async function prune(): Promise<void> {
+    const entries = state.newestFirst();
+    const kept = new Set(entries.slice(0, keepPolicies));
+    const ready = readyEntry();
+    if (ready !== null) kept.add(ready);
+    const needed = new Set([...kept].flatMap(({ manifest }) => shardsOf(manifest).map(({ hashHex }) => hashHex)));
+    for (const entry of entries) {
+      const { policyStep } = entry.manifest;
+      if (kept.has(entry) || cleaned.has(policyStep)) continue;
+      cleaned.add(policyStep);
+      await policies.remove(entry.policyRoot);
+      for (const { hashHex } of shardsOf(entry.manifest))
+        if (!needed.has(hashHex)) await components.blobs.delete(hashHex);
+    }
+  }
+
+  /** What an earlier run left and no manifest names any more. */
+  async function removeUnknown(): Promise<void> {
+    const known = new Set(state.newestFirst().map(({ policyRoot }) => policyRoot));
+    if (known.size === 0) return;
+    for (const policyRoot of policies.roots()) if (!known.has(policyRoot)) await policies.remove(policyRoot);
+  }
+
+  async function tryObtain(entry: ChainEntry): Promise<void> {
+    fetching = entry.policyRoot;
+    try {
+      await obtain(entry);
+      problem = null;
+    } catch (error) {
+      if (stopping.signal.aborted) return;
+      const code: ErrorCode = isSwarmError(error) ? error.code : 'INTERNAL';
+      problem = { code, message: errorText(error) };
+      const context = { policyStep: entry.manifest.policyStep, policyRoot: entry.policyRoot, ...problem };
+      if (REFUSALS.includes(code)) {
+        refused.add(entry.policyRoot);
+        logger.warn(context, 'policy refused: it is not what its manifest says');
+      } else {
+        logger.warn(context, 'policy could not be fetched; trying again');
+        await clock.sleep(retryMs, stopping.signal);
+      }
+    } finally {
+      fetching = null;
+    }
+  }
+
+  async function rest(): Promise<void> {
+    const gapLeftMs = gapSinceMs === null ? IDLE_MS : gapSinceMs + gapPatienceMs - clock.nowMs();
+    if (gapLeftMs > 0) {
+      await clock.sleep(Math.min(IDLE_MS, gapLeftMs), AbortSignal.any([stopping.signal, wake.signal]));
+      return;
+    }
+    const head = state.head()?.manifest.policyStep ?? null;
+    state.jump();
+    gapSinceMs = state.hasGap() ? clock.nowMs() : null;
+    logger.warn({ from: head, to: state.head()?.manifest.policyStep ?? null }, 'manifests between were not to be had');
+    const joined = state.head();
+    if (joined !== null && policies.has(joined.policyRoot)) announceReady(joined.policyRoot);
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping.signal.aborted) {
+      wake = new AbortController();
+      await prune().catch((error: unknown) => logger.warn({ error: errorText(error) }, 'old policies not deleted'));
+      const next = nextWanted();
+      await (next === null ? rest() : tryObtain(next));
+    }
+  }
+
+  return {
+    async start() {
+      await policies.open();
+      for await (const message of inbox.stored('manifest', recipe.recipeIdHex)) take(message);
+      while (state.jump());
+      gapSinceMs = null;
+      unlisten = inbox.on('manifest', (message, scope) => {
+        if (scope === recipe.recipeIdHex) take(message);
+      });
+      await removeUnknown();
+      running = run();
+    },
+    async stop() {
+      unlisten?.();
+      stopping.abort();
+      await running;
+    },
+    stageZero: (message) => judge(message).answer,
+    announced: () => {
+      const head = state.head();
+      return head === null ? null : toPolicy(head);
+    },
+    ready: () => {
+      const entry = readyEntry();
+      return entry === null ? null : toPolicy(entry);
+    },
+    at: (policyStep) => {
+      const entry = state.at(policyStep);
+      return entry === null ? null : toPolicy(entry);
+    },
+    files: async (policyRoot) => (refused.has(policyRoot) ? null : policies.files(policyRoot)),
+    onReady(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    status: () => ({
+      announcedStep: state.head()?.manifest.policyStep ?? null,
+      readyStep: readyEntry()?.manifest.policyStep ?? null,
+      fetching,
+      equivocation: state.equivocation(),
+      problem,
+    }),
+  };
+}

@@ -1,0 +1,141 @@
+// Fetching shards: from several peers, past liars, truncations and slow ones, resuming what was interrupted.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SwarmError } from '../../node/protocol/errors.ts';
+import { createShardFetcher, type ShardFetcher, type ShardFetcherInit, type ShardRef } from '../../shardcast/fetch.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { type MemoryFetcher, memoryFetcher } from '../support/memory-fetcher.ts';
+import { memoryBlobs } from '../support/memory-store.ts';
+import { silentLogger as logger } from '../support/silent-logger.ts';
+
+const SHARD_BYTES = 1000;
+
+interface Bench {
+  readonly blobs: ReturnType<typeof memoryBlobs>;
+  readonly fetcher: MemoryFetcher;
+  readonly clock: ReturnType<typeof fakeClock>;
+  readonly shards: readonly ShardRef[];
+  readonly service: ShardFetcher;
+  readonly source: ReturnType<typeof memoryBlobs>;
+  missing(): Promise<number>;
+}
+
+/** Sources `names` that hold `count` shards, asked in ranges of 300 bytes. */
+async function bench(names: readonly string[], count: number, init: ShardFetcherInit = {}): Promise<Bench> {
+  const blobs = memoryBlobs();
+  const source = memoryBlobs();
+  const clock = fakeClock();
+  const fetcher = memoryFetcher(blobs);
+  for (const name of names) fetcher.peers.set(name, { blobs: source });
+  const shards: ShardRef[] = [];
+  for (let i = 0; i < count; i++) {
+    const bytes = new Uint8Array(SHARD_BYTES - i).fill(i + 1);
+    shards.push({ hashHex: await source.put(bytes), sizeBytes: bytes.length });
+  }
+  const service = createShardFetcher({ fetcher, blobs, clock, logger }, { rangeBytes: 300, draw: draws(), ...init });
+  const missing = async (): Promise<number> =>
+    (await Promise.all(shards.map(({ hashHex }) => blobs.has(hashHex)))).filter((here) => !here).length;
+  return { blobs, fetcher, clock, shards, service, source, missing };
+}
+
+function draws(): () => number {
+  let i = 0;
+  return () => (i++ * 0.618) % 1;
+}
+
+const options = (signal: AbortSignal = new AbortController().signal) => ({ signer: 'signer', signal });
+
+test('shards come from several peers and are whole', async () => {
+  const { service, shards, missing, fetcher } = await bench(['a', 'b', 'c'], 12);
+  await service.fetch(shards, options());
+  assert.equal(await missing(), 0);
+  assert.ok(new Set(fetcher.asked.map(({ peer }) => peer)).size >= 2);
+});
+
+for (const [what, tamper] of [
+  ['corrupt', (bytes: Uint8Array) => bytes.map((value) => value ^ 1)],
+  ['truncated', (bytes: Uint8Array) => bytes.subarray(1)],
+] as const) {
+  test(`a ${what} shard costs its sender and comes from another peer`, async () => {
+    const { service, shards, missing, fetcher, source } = await bench(['honest', 'liar'], 8);
+    fetcher.peers.set('liar', { blobs: source, tamper });
+    await service.fetch(shards, options());
+    assert.equal(await missing(), 0);
+    assert.ok(fetcher.asked.some(({ peer }) => peer === 'liar'));
+    assert.ok(service.peers.score('liar').success < service.peers.score('honest').success);
+    assert.equal(service.peers.score('liar').hasDelivered, false);
+  });
+}
+
+test('what is on disk is not fetched again', async () => {
+  const { service, shards, missing, fetcher, blobs, source } = await bench(['a'], 4);
+  await blobs.put(await source.get(shards[0]!.hashHex));
+  await service.fetch(shards, options());
+  assert.equal(await missing(), 0);
+  assert.ok(fetcher.asked.every(({ hashHex }) => hashHex !== shards[0]!.hashHex));
+});
+
+test('an interrupted download keeps its whole shards and goes on from them', async () => {
+  const { service, shards, missing, fetcher, source } = await bench(['a'], 6, { inFlight: 1 });
+  const controller = new AbortController();
+  let ranges = 0;
+  fetcher.peers.set('a', {
+    blobs: source,
+    tamper(bytes) {
+      if (++ranges === 10) controller.abort();
+      if (controller.signal.aborted) throw new SwarmError('STREAM_ENDED', 'gone');
+      return bytes;
+    },
+  });
+  await assert.rejects(service.fetch(shards, options(controller.signal)), { code: 'INTERRUPTED' });
+  assert.equal(await missing(), 4, 'two shards of four ranges each were whole');
+  fetcher.peers.set('a', { blobs: source });
+  fetcher.asked.length = 0;
+  await service.fetch(shards, options());
+  assert.equal(await missing(), 0);
+  assert.equal(fetcher.asked.length, 16);
+});
+
+test('the signer is asked when nobody else has a shard', async () => {
+  const { service, shards, missing, fetcher, source } = await bench([], 2);
+  fetcher.peers.set('signer', { blobs: source });
+  await service.fetch(shards, options());
+  assert.equal(await missing(), 0);
+});
+
+test('with nobody there it waits, and goes on when somebody comes', async () => {
+  const { service, shards, missing, fetcher, source, clock } = await bench([], 2);
+  const done = service.fetch(shards, options());
+  await clock.advance(2_000);
+  assert.equal(await missing(), 2);
+  fetcher.peers.set('late', { blobs: source });
+  await clock.advance(10_000);
+  await done;
+  assert.equal(await missing(), 0);
+});
+
+test('a range that hangs is asked of a second peer', async () => {
+  const { service, shards, missing, fetcher, source, clock } = await bench(['quick'], 3);
+  fetcher.peers.set('slow', { blobs: source, tamper: () => new Promise(() => undefined) });
+  const done = service.fetch(shards, options());
+  for (let i = 0; i < 20; i++) await clock.advance(10_001);
+  await done;
+  assert.equal(await missing(), 0);
+  assert.equal(service.peers.score('slow').hasDelivered, false);
+});
+
+test('a full disk ends the fetch with its code', async () => {
+  const { fetcher, shards, clock, source } = await bench(['a'], 4);
+  const full = memoryBlobs();
+  const blobs = {
+    ...full,
+    put: async (bytes: Uint8Array) => {
+      if (full.usage().usedBytes >= 1_500) throw new SwarmError('DISK_FULL', 'the disk is full');
+      return full.put(bytes);
+    },
+  };
+  const service = createShardFetcher({ fetcher, blobs, clock, logger }, { inFlight: 2 });
+  await assert.rejects(service.fetch(shards, options()), { code: 'DISK_FULL' });
+  for await (const { hashHex } of full.list()) assert.deepEqual(await full.get(hashHex), await source.get(hashHex));
+});
