@@ -115,7 +115,9 @@ export function createStanding(
   const prefix = `verifier/${init.scope}/standing/`;
   const states = new Map<string, State>();
   const stateOf = (peer: string): State => states.get(peer) ?? newState();
-  const onProbation = (state: State): boolean => state.probationPassed < probationGroups;
+  // A second chance takes at least one group, also where newcomers have no probation.
+  const onProbation = (state: State): boolean =>
+    state.probationPassed < Math.max(probationGroups, state.secondChance ? 1 : 0);
   const save = (peer: string, state: State): Promise<void> => {
     states.set(peer, state);
     return components.records.put(prefix + peer, utf8(JSON.stringify(state)));
@@ -188,7 +190,10 @@ export function createStanding(
   function accept(state: State, outcome: GroupOutcome): false {
     state.acceptedGroups++;
     if (!onProbation(state)) state.passedSince++;
-    else if (outcome.whole && ++state.probationPassed >= probationGroups) state.secondChance = false;
+    else if (outcome.whole) {
+      state.probationPassed++;
+      if (!onProbation(state)) state.secondChance = false;
+    }
     return false;
   }
 

@@ -1,0 +1,201 @@
+// From announcement to a body that passed stage 1, slot by slot, and the secret choice of what is replayed.
+// Source: spec/rollouts.md "Randomness" (parking, BODY_MISSING, two bodies for one slot), stage 1, "Whole groups are sampled".
+// Invariant: at most `maxFetches` bodies at a time, one a peer, newcomers at most half of them.
+
+import type { GroupBody } from '../node/protocol/body.ts';
+import { type CheckAnswer, type CheckCode, ignore } from '../node/protocol/check.ts';
+import { errorText } from '../node/protocol/errors.ts';
+import type { BlobFetcher, Clock, Logger } from '../node/protocol/ports.ts';
+import type { Verdict } from '../node/protocol/verdict.ts';
+import { fetchBody } from './bodies.ts';
+import { readBody } from './checks/body-bytes.ts';
+import { createCopyRegister, sameTokens } from './checks/copies.ts';
+import { judgeBody } from './checks/stage-one.ts';
+import type { BodyContext } from './checks/subject.ts';
+import type { Job } from './job.ts';
+import { createLanes, type Lane } from './lanes.ts';
+import type { Ledger } from './ledger.ts';
+import type { StepSecrets } from './secrets.ts';
+import type { Standing } from './standing.ts';
+
+export interface Intake {
+  add(job: Job): void;
+  /** a group judged by an earlier run: its slot counts, it is not judged again */
+  resume(job: Job, verdict: Verdict): void;
+  /** closes lanes that have waited too long for an announcement */
+  closeStalled(): void;
+  forgetBefore(policyStep: number): void;
+  stop(): void;
+  /** resolves once nothing is under way */
+  idle(): Promise<void>;
+}
+
+export interface IntakeComponents {
+  readonly blobs: BlobFetcher;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly ledger: Ledger;
+  readonly standing: Standing;
+  readonly secrets: StepSecrets;
+  /** takes a job whose body passed stage 1 */
+  readonly queue: (job: Job) => void;
+}
+
+/** Codes that close a lane when an earlier run gave them. */
+const CLOSING: ReadonlySet<CheckCode> = new Set(['BODY_MISSING', 'SLOT_EQUIVOCATION', 'QUARANTINED']);
+
+export function createIntake(
+  components: IntakeComponents,
+  init: { readonly context: BodyContext; readonly maxFetches: number },
+): Intake {
+  const { blobs, clock, logger, ledger, standing, secrets } = components;
+  const { context, maxFetches } = init;
+  const { bodyTimeoutMs } = context.recipe.recipe.staleness;
+  const lanes = createLanes();
+  const copies = createCopyRegister();
+  const stopping = new AbortController();
+  /** work under way, by peer */
+  const busy = new Map<string, Promise<void>>();
+  const others = new Set<Promise<void>>();
+
+  const pump = (): void => {
+    if (stopping.signal.aborted) return;
+    for (const { lane, job } of lanes.ready()) {
+      if (busy.size >= maxFetches) return;
+      if (busy.has(job.peer) || isShareUsed(job.peer)) continue;
+      lanes.take(lane);
+      const work = guard(job, advance(lane, job)).finally(() => {
+        lane.isBusy = false;
+        busy.delete(job.peer);
+        pump();
+      });
+      busy.set(job.peer, work);
+    }
+  };
+  const isShareUsed = (peer: string): boolean =>
+    standing.isNewcomer(peer) && [...busy.keys()].filter(standing.isNewcomer).length >= maxFetches / 2;
+
+  /** Our own trouble: the group is ignored, and its lane goes no further without its body. */
+  const guard = (job: Job, work: Promise<void>): Promise<void> =>
+    work.catch(async (error: unknown) => {
+      if (stopping.signal.aborted) return;
+      logger.error({ group: job.groupIdHex, error: errorText(error) }, 'group could not be looked into');
+      await closeLane(job, ignore('INTERNAL', { note: errorText(error).slice(0, 200) }));
+    });
+
+  const closeLane = async (job: Job, answer: CheckAnswer): Promise<void> => {
+    const { policyStep } = job.announcement;
+    // A failed exact check quarantines, so what follows is not looked at.
+    const code = answer.answer === 'ignore' ? answer.code : 'QUARANTINED';
+    const waiting = lanes.close(job.peer, policyStep, code);
+    await ledger.close(job, answer, 0);
+    for (const other of waiting) await ledger.close(other, ignore(code), 0);
+  };
+
+  const advance = async (lane: Lane, job: Job): Promise<void> => {
+    if (job.state === 'final') return;
+    job.state = 'fetching';
+    const { announcement, peer, groupIdHex } = job;
+    const fetched = await fetchBody(
+      { blobs, clock },
+      { announcement, peer, deadlineMs: clock.nowMs() + bodyTimeoutMs, signal: stopping.signal },
+    );
+    if (stopping.signal.aborted || isFinal(job)) return;
+    if ('answer' in fetched) return await closeLane(job, fetched);
+    const { answer, body } = judgeBody(context, announcement, fetched);
+    if (answer.answer !== 'accept' || body === null) return await closeLane(job, answer);
+    lanes.pass(peer, lane.policyStep, announcement.slot, clock.nowMs());
+    await choose(job, body);
+    for (const other of copies.seen(groupIdHex, peer, lane.policyStep, body)) lookClosely(other, job);
+    if (isFinal(job)) return;
+    job.state = 'queued';
+    components.queue(job);
+  };
+
+  const choose = async (job: Job, body: GroupBody): Promise<void> => {
+    const { policyStep, lengths } = job.announcement;
+    await secrets.commit(policyStep);
+    const { lot, sequence } = secrets.choose(policyStep, job.groupId, lengths.length);
+    job.isWhole = lot < standing.wholeProbability(job.peer);
+    job.sequence = sequence;
+    job.body = body;
+  };
+
+  /** Both groups of an equal completion are replayed in whole, as far as they still wait. */
+  const lookClosely = (otherIdHex: string, job: Job): void => {
+    logger.info({ group: job.groupIdHex, other: otherIdHex }, 'two peers show the same completion');
+    job.isWhole = true;
+    const other = ledger.job(otherIdHex);
+    if (other?.state === 'queued') other.isWhole = true;
+  };
+
+  /** A second announcement of a slot: lies only if it says other tokens. */
+  const compare = async (first: Job, second: Job): Promise<void> => {
+    const deadlineMs = clock.nowMs() + bodyTimeoutMs;
+    const bodies = await Promise.all(
+      [first, second].map(async (job) => {
+        const { announcement, peer } = job;
+        const bytes = await fetchBody({ blobs, clock }, { announcement, peer, deadlineMs, signal: stopping.signal });
+        return 'answer' in bytes ? bytes : readBody(announcement, bytes);
+      }),
+    );
+    if (stopping.signal.aborted) return;
+    const missing = bodies.find((body) => 'answer' in body);
+    if (missing !== undefined) return await ledger.close(second, 'answer' in missing ? missing : ignore('INTERNAL'), 0);
+    const [one, two] = bodies as [GroupBody, GroupBody];
+    if (sameTokens(one, two)) return await ledger.close(second, ignore('SLOT_SEEN'), 0);
+    const { policyStep } = first.announcement;
+    const waiting = lanes.close(first.peer, policyStep, 'SLOT_EQUIVOCATION');
+    await ledger.closeEquivocation(first, second);
+    for (const other of waiting) await ledger.close(other, ignore('SLOT_EQUIVOCATION'), 0);
+  };
+
+  const inBackground = (job: Job, work: Promise<void>): void => {
+    const guarded = work
+      .catch((error: unknown) => {
+        logger.error({ group: job.groupIdHex, error: errorText(error) }, 'group could not be closed');
+      })
+      .finally(() => others.delete(guarded));
+    others.add(guarded);
+  };
+
+  return {
+    add(job) {
+      const { policyStep } = job.announcement;
+      const rival = ledger.rivalOf(job);
+      if (standing.isQuarantined(job.peer, policyStep)) {
+        return inBackground(job, ledger.close(job, ignore('QUARANTINED'), 0));
+      }
+      if (rival !== null) return inBackground(job, compare(rival, job));
+      const refused = lanes.add(job, clock.nowMs());
+      if (refused !== null) return inBackground(job, ledger.close(job, ignore(refused), 0));
+      pump();
+    },
+    resume(job, verdict) {
+      const { policyStep, slot } = job.announcement;
+      if (verdict.code !== null && CLOSING.has(verdict.code)) lanes.close(job.peer, policyStep, verdict.code);
+      else lanes.pass(job.peer, policyStep, slot, clock.nowMs());
+    },
+    closeStalled() {
+      for (const lane of lanes.stalled(clock.nowMs() - bodyTimeoutMs)) {
+        for (const job of lanes.close(lane.peer, lane.policyStep, 'BODY_MISSING')) {
+          const note = `slot ${lane.next} was never announced`;
+          inBackground(job, ledger.close(job, ignore('BODY_MISSING', { note }), 0));
+        }
+      }
+    },
+    forgetBefore(policyStep) {
+      lanes.forgetBefore(policyStep);
+      copies.forgetBefore(policyStep);
+    },
+    stop: () => stopping.abort(),
+    async idle() {
+      await Promise.all([...busy.values(), ...others]);
+    },
+  };
+}
+
+/** Read through a function: the state changes while others wait. */
+function isFinal(job: Job): boolean {
+  return job.state === 'final';
+}

@@ -1,0 +1,180 @@
+// The verifier's book: every announced group once, its final answer once, and what follows from the answer.
+// Source: spec/rollouts.md (equivocation, quarantine); spec/wire.md "Counting" (the first final state wins).
+// Invariant: announced = accepted + rejected + ignored + waiting.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
+import { errorText } from '../node/protocol/errors.ts';
+import type { Inbox, Logger, PolicyChain, SignedMessage } from '../node/protocol/ports.ts';
+import { encodeVerdict, type Verdict, type VerificationLimits } from '../node/protocol/verdict.ts';
+import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { type Counters, countAnswer, createCounters, type VerifierStats } from './counters.ts';
+import { type Job, jobOf } from './job.ts';
+import type { StepSecrets } from './secrets.ts';
+import type { Standing } from './standing.ts';
+
+/** An announcement as the ledger sees it: new, or judged by an earlier run. */
+export type Announced =
+  | { readonly kind: 'new'; readonly job: Job }
+  | { readonly kind: 'judged'; readonly job: Job; readonly verdict: Verdict };
+
+export interface Ledger {
+  readonly counters: Counters;
+  /** a verdict of our own from an earlier run */
+  recall(verdict: Verdict): void;
+  /** @returns null for an announcement that is known */
+  announce(message: SignedMessage, nowMs: number): Announced | null;
+  /** takes back an announcement that is too old to be anybody's matter */
+  forget(job: Job): void;
+  /** the other announcement of the same slot, when there is one */
+  rivalOf(job: Job): Job | null;
+  job(groupIdHex: string): Job | null;
+  /** jobs without a final answer */
+  waiting(): readonly Job[];
+  /** final: publishes the verdict, tells standing, and quarantines */
+  close(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
+  /** both final, whatever the first was: two unlike groups for one slot */
+  closeEquivocation(first: Job, second: Job): Promise<void>;
+  forgetBefore(policyStep: number): void;
+  stats(): VerifierStats;
+}
+
+export interface LedgerComponents {
+  readonly inbox: Inbox;
+  readonly standing: Standing;
+  readonly secrets: StepSecrets;
+  readonly chain: PolicyChain;
+  readonly logger: Logger;
+}
+
+export function createLedger(
+  components: LedgerComponents,
+  init: { readonly recipe: ResolvedRecipe; readonly limits: VerificationLimits },
+): Ledger {
+  const { inbox, standing, secrets, logger } = components;
+  const counters = createCounters();
+  const jobs = new Map<string, Job>();
+  const answers = new Map<string, CheckAnswer['answer']>();
+  const bySlot = new Map<string, Job[]>();
+  const recalled = new Map<string, Verdict>();
+
+  const publish = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
+    try {
+      const secretHash = await secrets.commit(job.announcement.policyStep);
+      const verdict = verdictOf(job, answer, { limits: init.limits, secretHash, sequencesReplayed });
+      await inbox.publish('verdict', encodeVerdict(verdict), init.recipe.recipeIdHex);
+    } catch (error) {
+      logger.error({ group: job.groupIdHex, error: errorText(error) }, 'verdict could not be published');
+    }
+  };
+
+  /** @returns false when the job was final already */
+  const finish = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<boolean> => {
+    if (job.state === 'final') return false;
+    job.state = 'final';
+    job.body = null;
+    countAnswer(counters, answer);
+    answers.set(job.groupIdHex, answer.answer);
+    const code = answer.answer === 'accept' ? null : answer.code;
+    const { peer, groupIdHex: group } = job;
+    logger.debug({ group, peer, slot: job.announcement.slot, answer: answer.answer, code }, 'group judged');
+    await publish(job, answer, sequencesReplayed);
+    return true;
+  };
+
+  /** Drops what waits of a peer, and takes back what was accepted and may not be consumed yet. */
+  const dropAll = async (peer: string): Promise<void> => {
+    const answer = ignore('QUARANTINED');
+    for (const job of [...jobs.values()]) {
+      if (job.peer !== peer || job.state === 'replaying') continue;
+      if (answers.get(job.groupIdHex) === 'accept') await publish(job, answer, 0);
+      await finish(job, answer, 0);
+    }
+  };
+
+  return {
+    counters,
+    recall(verdict) {
+      recalled.set(toHex(verdict.groupId), verdict);
+    },
+    announce(message, nowMs) {
+      if (jobs.has(message.idHex)) return null;
+      const job = jobOf(message, nowMs);
+      jobs.set(job.groupIdHex, job);
+      const slot = slotKey(job);
+      bySlot.set(slot, [...(bySlot.get(slot) ?? []), job]);
+      const verdict = recalled.get(message.idHex);
+      if (verdict !== undefined) {
+        job.state = 'final';
+        answers.set(job.groupIdHex, verdict.answer);
+        return { kind: 'judged', job, verdict };
+      }
+      counters.announced++;
+      return { kind: 'new', job };
+    },
+    forget(job) {
+      counters.announced--;
+      job.state = 'final';
+    },
+    rivalOf: (job) => (bySlot.get(slotKey(job)) ?? []).find((other) => other !== job) ?? null,
+    job: (groupIdHex) => jobs.get(groupIdHex) ?? null,
+    waiting: () => [...jobs.values()].filter((job) => job.state !== 'final'),
+    async close(job, answer, sequencesReplayed) {
+      // Somebody else's quarantine or equivocation may have been final while this one was replayed.
+      const isGone = standing.isQuarantined(job.peer, job.announcement.policyStep) && answer.answer !== 'ignore';
+      const final = isGone ? ignore('QUARANTINED') : answer;
+      if (!(await finish(job, final, sequencesReplayed)) || final.answer === 'ignore') return;
+      const quarantined = await standing.record(job.peer, {
+        policyStep: components.chain.announced()?.policyStep ?? job.announcement.policyStep,
+        answer: final.answer,
+        code: final.answer === 'accept' ? null : final.code,
+        whole: sequencesReplayed === job.announcement.lengths.length,
+      });
+      if (!quarantined) return;
+      logger.warn({ peer: job.peer, ...final }, 'peer quarantined');
+      await dropAll(job.peer);
+    },
+    async closeEquivocation(first, second) {
+      const answer = reject('SLOT_EQUIVOCATION', { note: `${first.groupIdHex} and ${second.groupIdHex}` });
+      // A verdict that is out is followed by another: what was accepted is taken back.
+      if (!(await finish(first, answer, 0))) await publish(first, answer, 0);
+      await finish(second, answer, 0);
+      await standing.restartProbation(first.peer, 'SLOT_EQUIVOCATION');
+    },
+    forgetBefore(policyStep) {
+      for (const [id, job] of jobs) {
+        if (job.announcement.policyStep >= policyStep || job.state !== 'final') continue;
+        jobs.delete(id);
+        answers.delete(id);
+        recalled.delete(id);
+        bySlot.delete(slotKey(job));
+      }
+    },
+    stats() {
+      const waiting = [...jobs.values()].filter((job) => job.state !== 'final').length;
+      return {
+        ...counters,
+        rejected: { ...counters.rejected },
+        ignored: { ...counters.ignored },
+        waiting,
+        peers: standing.all(),
+      };
+    },
+  };
+}
+
+function slotKey(job: Job): string {
+  return `${job.peer}/${job.announcement.policyStep}/${job.announcement.slot}`;
+}
+
+function verdictOf(
+  job: Job,
+  answer: CheckAnswer,
+  rest: Pick<Verdict, 'limits' | 'secretHash' | 'sequencesReplayed'>,
+): Verdict {
+  const { recipeId, policyStep, peerId, slot } = job.announcement;
+  const base = { recipeId, policyStep, groupId: job.groupId, peerId, slot, ...rest };
+  if (answer.answer === 'accept') return { ...base, answer: 'accept', code: null };
+  const { evidence } = answer;
+  return { ...base, answer: answer.answer, code: answer.code, ...(evidence === undefined ? {} : { evidence }) };
+}

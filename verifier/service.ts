@@ -1,0 +1,210 @@
+// The verifier: from an accepted announcement to a signed verdict. Slot order, bodies, stage 1, a secret choice, replay, standing.
+// Source: spec/rollouts.md "Randomness", "Replay", "Order of checks". Left out: doubting other verifiers' rejections.
+// Invariants: every announced group gets exactly one answer here, published once, or waits; a group that is due for a check that was
+// not made is never accepted; trouble of our own is `ignore`, never `reject`.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { type CheckAnswer, ignore } from '../node/protocol/check.ts';
+import { errorText } from '../node/protocol/errors.ts';
+import type {
+  BlobFetcher,
+  Clock,
+  Inbox,
+  Logger,
+  PeerIdString,
+  PolicyChain,
+  PolicyEngine,
+  Random,
+  Records,
+  SignedMessage,
+  Startable,
+} from '../node/protocol/ports.ts';
+import type { VerificationLimits } from '../node/protocol/verdict.ts';
+import { decodeVerdict } from '../node/protocol/verdict.ts';
+import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { type BodyContext, limitsOf, type TextCodec } from './checks/subject.ts';
+import type { VerifierStats } from './counters.ts';
+import { createIntake, type Intake } from './intake.ts';
+import { createLedger, type Ledger } from './ledger.ts';
+import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
+import { createReplayer } from './replayer.ts';
+import { createStepSecrets } from './secrets.ts';
+import { createStanding, type Standing } from './standing.ts';
+
+/** How often time alone is looked at: lag, stalled lanes, secrets to show. */
+const TICK_MS = 500;
+
+export interface VerifierComponents {
+  readonly inbox: Inbox;
+  readonly blobs: BlobFetcher;
+  readonly chain: PolicyChain;
+  readonly engine: PolicyEngine;
+  readonly records: Records;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly tokenizer: TextCodec;
+}
+
+export interface VerifierInit {
+  readonly recipe: ResolvedRecipe;
+  /** our own peer id: verdicts of an earlier run are found by it */
+  readonly peerId: PeerIdString;
+  /** rows of the model's embedding */
+  readonly modelVocabulary: number;
+  /** width of the final-norm states */
+  readonly hiddenSize: number;
+  /** the recipe's by default */
+  readonly limits?: VerificationLimits;
+  /** bodies fetched at a time; default 16 */
+  readonly maxFetches?: number;
+}
+
+export interface Verifier extends Startable {
+  stats(): VerifierStats;
+  readonly standing: Standing;
+}
+
+/** Wires the parts of one recipe's verifier. */
+export function createVerifier(components: VerifierComponents, init: VerifierInit): Verifier {
+  const { inbox, chain, clock, logger, records } = components;
+  const { recipe } = init;
+  const limits = init.limits ?? limitsOf(recipe);
+  const context: BodyContext = {
+    recipe,
+    tokenizer: components.tokenizer,
+    modelVocabulary: init.modelVocabulary,
+    hiddenSize: init.hiddenSize,
+  };
+  const settings = { ...recipe.recipe.verification, delta: limits.delta };
+  const standing = createStanding({ records }, { scope: recipe.recipeIdHex, settings });
+  const secrets = createStepSecrets(components, { recipe });
+  const ledger = createLedger({ inbox, standing, secrets, chain, logger }, { recipe, limits });
+  const replayer = createReplayer({ engine: components.engine, chain, standing }, { context, limits });
+  const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger });
+  const intake = createIntake(
+    { blobs: components.blobs, clock, logger, ledger, standing, secrets, queue: loop.add },
+    { context, maxFetches: init.maxFetches ?? 16 },
+  );
+  const parts: Parts = { ...components, ledger, intake, loop, standing, secrets, replayer, init };
+  const stopping = new AbortController();
+  let running: Promise<unknown> | null = null;
+  const unlisten: (() => void)[] = [];
+
+  return {
+    standing,
+    stats: () => ledger.stats(),
+    async start() {
+      await standing.open();
+      await recall(parts);
+      unlisten.push(
+        inbox.on('group', (message, scope) => receive(parts, message, scope)),
+        chain.onReady(() => loop.wake()),
+      );
+      // What came in while we read the past: the ledger knows each id once.
+      await recallGroups(parts);
+      running = Promise.all([loop.run(stopping.signal), keepTime(parts, stopping.signal)]);
+      running.catch((error: unknown) => logger.error({ error: errorText(error) }, 'verifier stopped working'));
+    },
+    async stop() {
+      for (const stop of unlisten.splice(0)) stop();
+      stopping.abort();
+      intake.stop();
+      loop.wake();
+      await running?.catch(() => undefined);
+      await intake.idle();
+    },
+  };
+}
+
+interface Parts extends VerifierComponents {
+  readonly ledger: Ledger;
+  readonly intake: Intake;
+  readonly loop: ReplayLoop;
+  readonly standing: Standing;
+  readonly secrets: ReturnType<typeof createStepSecrets>;
+  readonly replayer: ReturnType<typeof createReplayer>;
+  readonly init: VerifierInit;
+}
+
+/** Our own verdicts of earlier runs: what was judged is not judged again. */
+async function recall({ inbox, ledger, init }: Parts): Promise<void> {
+  for await (const message of inbox.stored('verdict', init.recipe.recipeIdHex)) {
+    if (message.peerIdString === init.peerId) ledger.recall(decodeVerdict(message.payload));
+  }
+}
+
+/** Announcements of earlier runs, oldest first. */
+async function recallGroups(parts: Parts): Promise<void> {
+  const scope = parts.init.recipe.recipeIdHex;
+  for await (const message of parts.inbox.stored('group', scope)) receive(parts, message, scope);
+}
+
+function receive(
+  { ledger, intake, clock, chain, logger, init }: Parts,
+  message: SignedMessage,
+  scope: string | null,
+): void {
+  if (scope !== init.recipe.recipeIdHex) return;
+  try {
+    const received = ledger.announce(message, clock.nowMs());
+    if (received === null) return;
+    if (received.kind === 'judged') intake.resume(received.job, received.verdict);
+    else if (isTooOld(chain, init.recipe, received.job.announcement.policyStep)) ledger.forget(received.job);
+    else intake.add(received.job);
+  } catch (error) {
+    logger.error({ group: message.idHex, error: errorText(error) }, 'announcement could not be taken in');
+  }
+}
+
+function isTooOld(chain: PolicyChain, recipe: ResolvedRecipe, policyStep: number): boolean {
+  return (chain.announced()?.policyStep ?? 0) - policyStep > recipe.recipe.staleness.maxLagSteps;
+}
+
+/** Everything that happens because time passes or the chain grows. */
+async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
+  const { chain, clock, logger, secrets } = parts;
+  let lastStep = -1;
+  while (!signal.aborted) {
+    try {
+      parts.intake.closeStalled();
+      const step = chain.announced()?.policyStep ?? -1;
+      if (step >= 0 && step !== lastStep) {
+        lastStep = step;
+        // The hash of the next step's secret is out before that step opens.
+        await secrets.commit(step);
+        await secrets.commit(step + 1);
+        await leaveBehind(parts, step - parts.init.recipe.recipe.staleness.maxLagSteps);
+      }
+    } catch (error) {
+      logger.error({ error: errorText(error) }, 'verifier upkeep failed; it is tried again');
+    }
+    await clock.sleep(TICK_MS, signal);
+  }
+}
+
+/** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory is let go. */
+async function leaveBehind({ ledger, intake, chain, secrets, replayer }: Parts, oldest: number): Promise<void> {
+  for (const job of ledger.waiting()) {
+    if (job.announcement.policyStep >= oldest || job.state === 'replaying') continue;
+    const answer: CheckAnswer = job.body === null ? ignore('TOO_OLD') : ignore('NOT_CHECKED');
+    await ledger.close(job, answer, 0);
+  }
+  intake.forgetBefore(oldest);
+  ledger.forgetBefore(oldest - 2);
+  await secrets.showBefore(oldest);
+  const wanted = new Set<string>();
+  const newest = chain.announced()?.policyStep ?? oldest;
+  for (let step = Math.max(0, oldest); step <= newest; step++) {
+    const policy = chain.at(step);
+    if (policy !== null) wanted.add(policy.policyRoot);
+  }
+  await replayer.keepOnly((root) => wanted.has(root));
+}
+
+/** Hex of a verifier's key as recipes name it. */
+export function isNamedVerifier(recipe: ResolvedRecipe, publicKey: Uint8Array): boolean {
+  const key = toHex(publicKey);
+  const { verification, trainers } = recipe.recipe;
+  return verification.verifiers.includes(key) || trainers.includes(key);
+}
