@@ -20,14 +20,14 @@ describe('blobs', { timeout: 60_000 }, () => {
     const asker = await swarm.node({ bootstrap: [honest, liar].map((node) => node.host.addresses()[0]!) });
     await until(() => asker.host.peers.connected().length === 2, 'connected');
     const bytes = new Uint8Array(randomBytes(5 * MIB + 17));
-    const hash = await honest.blobs.put(bytes);
+    const hash = await honest.store.put(bytes);
     const wrong = bytes.slice();
     wrong[4 * MIB]! ^= 1;
-    liar.blobs.poison(hash, wrong);
+    liar.store.poison(hash, wrong);
     const options = { sizeBytes: bytes.length, timeoutMs: 20_000, from: [liar.host.peerId, honest.host.peerId] };
-    const got = await asker.fetcher.fetch(hash, options);
+    const got = await asker.blobs.fetch(hash, options);
     assert.equal(Buffer.compare(got, bytes), 0);
-    assert.ok(await asker.blobs.has(hash));
+    assert.ok(await asker.store.has(hash));
     assert.equal(asker.host.standing.points(liar.host.peerId) > 30, true);
     assert.equal(asker.host.standing.points(honest.host.peerId), 0);
     const rows = await asker.host.peers.table();
@@ -40,17 +40,17 @@ describe('blobs', { timeout: 60_000 }, () => {
     const asker = await swarm.node({ bootstrap: [holder.host.addresses()[0]!] });
     await until(() => asker.host.peers.connected().length === 1, 'connected');
     const bytes = new Uint8Array(randomBytes(100));
-    const hash = await holder.blobs.put(bytes);
-    const empty = await holder.blobs.put(new Uint8Array(0));
+    const hash = await holder.store.put(bytes);
+    const empty = await holder.store.put(new Uint8Array(0));
     const missing = toHex(sha256('missing'));
     const { peerId } = holder.host;
-    assert.deepEqual(await asker.fetcher.range(peerId, hash, 90, 50), bytes.slice(90));
-    assert.deepEqual(await asker.fetcher.have(peerId, [missing, hash, empty]), [false, true, true]);
-    assert.deepEqual(await asker.fetcher.fetch(empty, { sizeBytes: 0, timeoutMs: 5_000 }), new Uint8Array(0));
-    await assert.rejects(asker.fetcher.range(peerId, missing, 0, 1), { code: 'BLOB_MISSING' });
-    await assert.rejects(asker.fetcher.fetch(missing, { sizeBytes: 1, timeoutMs: 5_000 }), { code: 'BLOB_MISSING' });
-    await assert.rejects(asker.fetcher.fetch(hash, { sizeBytes: 99, timeoutMs: 5_000 }), { code: 'BLOB_MISSING' });
-    await assert.rejects(asker.fetcher.fetch(hash, { sizeBytes: 2 ** 40, timeoutMs: 1 }), { code: 'TOO_LARGE' });
+    assert.deepEqual(await asker.blobs.range(peerId, hash, 90, 50), bytes.slice(90));
+    assert.deepEqual(await asker.blobs.have(peerId, [missing, hash, empty]), [false, true, true]);
+    assert.deepEqual(await asker.blobs.fetch(empty, { sizeBytes: 0, timeoutMs: 5_000 }), new Uint8Array(0));
+    await assert.rejects(asker.blobs.range(peerId, missing, 0, 1), { code: 'BLOB_MISSING' });
+    await assert.rejects(asker.blobs.fetch(missing, { sizeBytes: 1, timeoutMs: 5_000 }), { code: 'BLOB_MISSING' });
+    await assert.rejects(asker.blobs.fetch(hash, { sizeBytes: 99, timeoutMs: 5_000 }), { code: 'BLOB_MISSING' });
+    await assert.rejects(asker.blobs.fetch(hash, { sizeBytes: 2 ** 40, timeoutMs: 1 }), { code: 'TOO_LARGE' });
   });
 
   it('that never come end in REQUEST_TIMEOUT, dripping or silent', async () => {
@@ -66,9 +66,9 @@ describe('blobs', { timeout: 60_000 }, () => {
       const drip = setInterval(() => stream.send(Uint8Array.of(0)), 50);
       stream.addEventListener('close', () => clearInterval(drip));
     });
-    await assert.rejects(asker.fetcher.fetch(hash, { sizeBytes: 9, timeoutMs: 400 }), { code: 'REQUEST_TIMEOUT' });
+    await assert.rejects(asker.blobs.fetch(hash, { sizeBytes: 9, timeoutMs: 400 }), { code: 'REQUEST_TIMEOUT' });
     isDripping = true;
-    await assert.rejects(asker.fetcher.fetch(hash, { sizeBytes: 9, timeoutMs: 400 }), { code: 'REQUEST_TIMEOUT' });
+    await assert.rejects(asker.blobs.fetch(hash, { sizeBytes: 9, timeoutMs: 400 }), { code: 'REQUEST_TIMEOUT' });
     assert.equal(asker.host.standing.points(silent.host.peerId), 0);
   });
 
@@ -81,7 +81,7 @@ describe('blobs', { timeout: 60_000 }, () => {
     await flood.host.libp2p.handle(BLOB_PROTOCOL, (stream) => {
       stream.send(Uint8Array.of(0xff, 0xff, 0xff, 0x7f, 1, 2, 3));
     });
-    const ask = asker.fetcher.range(flood.host.peerId, toHex(sha256('x')), 0, 10);
+    const ask = asker.blobs.range(flood.host.peerId, toHex(sha256('x')), 0, 10);
     await assert.rejects(ask, { code: 'TOO_LARGE' });
   });
 
@@ -89,18 +89,18 @@ describe('blobs', { timeout: 60_000 }, () => {
     const holder = await swarm.node();
     const asker = await swarm.node({ bootstrap: [holder.host.addresses()[0]!] });
     await until(() => asker.host.peers.connected().length === 1, 'connected');
-    const { host, requests, blobs } = holder;
+    const { host, requests, store: blobs } = holder;
     await requests.unserve(BLOB_PROTOCOL);
     await requests.unserve('/murmuration/have/1');
     await createBlobServer({ host, requests, blobs, clock }, { serveRate: { perSecond: 1, burst: 1_000 } }).start();
     const hash = await blobs.put(new Uint8Array(randomBytes(900)));
-    assert.equal((await asker.fetcher.range(host.peerId, hash, 0, 900)).length, 900);
-    await assert.rejects(asker.fetcher.range(host.peerId, hash, 0, 900), { code: 'REQUEST_REFUSED' });
+    assert.equal((await asker.blobs.range(host.peerId, hash, 0, 900)).length, 900);
+    await assert.rejects(asker.blobs.range(host.peerId, hash, 0, 900), { code: 'REQUEST_REFUSED' });
     const options = { maxAnswerBytes: 100, timeoutMs: 5_000 };
     const garbage = asker.requests.ask(host.peerId, BLOB_PROTOCOL, Uint8Array.of(255, 255), options);
     await assert.rejects(garbage, { code: 'STREAM_ENDED' });
     assert.ok(host.standing.points(asker.host.peerId) > 15);
-    const aborted = asker.fetcher.range(host.peerId, hash, 0, 1, AbortSignal.abort());
+    const aborted = asker.blobs.range(host.peerId, hash, 0, 1, AbortSignal.abort());
     await assert.rejects(aborted, { code: 'INTERRUPTED' });
     await assert.rejects(asker.requests.ask(host.peerId, '/murmuration/blob/2', new Uint8Array(1), options), {
       code: 'REQUEST_REFUSED',

@@ -56,7 +56,7 @@ describe('gossip', { timeout: 60_000 }, () => {
 
   it('drops by stage zero, counts by code, and bans who keeps sending what is refused', async () => {
     const judge = await swarm.node({
-      inbox: {
+      settings: {
         stageZero: {
           group: () => ignore('TOO_OLD'),
           verdict: () => reject('NOT_A_VERIFIER'),
@@ -92,7 +92,7 @@ describe('gossip', { timeout: 60_000 }, () => {
   it('parks what came too early and takes it when its time has come', async () => {
     let isRootKnown = false;
     const a = await swarm.node({
-      inbox: { stageZero: { group: () => (isRootKnown ? ACCEPT : ignore('UNKNOWN_ROOT')) } },
+      settings: { stageZero: { group: () => (isRootKnown ? ACCEPT : ignore('UNKNOWN_ROOT')) } },
     });
     await a.inbox.follow(RECIPE);
     const b = await swarm.node({ bootstrap: [a.host.addresses()[0]!] });

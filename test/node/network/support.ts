@@ -2,16 +2,12 @@
 // Invariant: whatever a test made here is stopped by `close()`.
 
 import { create, toBinary } from '@bufbuild/protobuf';
-import { createBlobServer } from '../../../node/network/blob-server.ts';
-import { createBlobFetcher } from '../../../node/network/blobs.ts';
-import { createHost, type Host, type HostInit } from '../../../node/network/host.ts';
-import { createInbox, type InboxInit, type NetworkInbox } from '../../../node/network/inbox.ts';
-import { createRequests, type Requests } from '../../../node/network/streams.ts';
+import { createNetwork, type Network, type NetworkInit } from '../../../node/network/network.ts';
 import { fromHex, sha256, toHex, utf8 } from '../../../node/protocol/bytes.ts';
 import { SwarmError } from '../../../node/protocol/errors.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import { GroupSchema, ManifestSchema, VerdictSchema } from '../../../node/protocol/messages_pb.ts';
-import type { BlobFetcher, BlobStore, Clock, Logger, Records } from '../../../node/protocol/ports.ts';
+import type { BlobStore, Clock, Logger, Records } from '../../../node/protocol/ports.ts';
 
 export const NETWORK = 'test';
 export const RECIPE: string = toHex(sha256('a recipe'));
@@ -103,22 +99,17 @@ export function createMemoryBlobs(): MemoryBlobs {
   };
 }
 
-export interface TestNode {
+export interface TestNode extends Network {
   readonly keyPair: KeyPair;
-  readonly host: Host;
-  readonly inbox: NetworkInbox;
-  readonly requests: Requests;
-  readonly blobs: MemoryBlobs;
-  readonly fetcher: BlobFetcher;
+  readonly store: MemoryBlobs;
   readonly records: (name: string) => Records;
   readonly logger: ReturnType<typeof createTestLogger>;
-  stop(): Promise<void>;
 }
 
 export interface TestNodeInit {
   readonly bootstrap?: readonly string[];
-  readonly inbox?: Partial<InboxInit>;
-  readonly host?: Partial<HostInit>;
+  readonly settings?: Partial<NetworkInit>;
+  readonly follow?: readonly string[];
   readonly keyPair?: KeyPair;
   readonly records?: (name: string) => Records;
 }
@@ -145,40 +136,36 @@ async function startNode(init: TestNodeInit): Promise<TestNode> {
   const logger = createTestLogger();
   const stores = new Map<string, Records>();
   const records = init.records ?? ((name: string) => opened(stores, name));
-  const host = await createHost({
-    keyPair,
-    networkName: NETWORK,
-    listen: ['/ip4/127.0.0.1/tcp/0'],
-    bootstrap: init.bootstrap ?? [],
-    mdns: false,
-    dht: false,
-    loopback: true,
-    logger,
-    clock,
-    ...init.host,
-  });
-  const requests = createRequests({ host, clock, logger });
   const blobs = createMemoryBlobs();
-  const inbox = createInbox({ host, records, keyPair, clock, logger }, { stageZero: {}, ...init.inbox });
-  const server = createBlobServer({ host, requests, blobs, clock });
-  await server.start();
-  await host.start();
-  await inbox.start();
+  const network = await createNetwork(
+    { records, blobs },
+    {
+      keyPair,
+      networkName: NETWORK,
+      listen: ['/ip4/127.0.0.1/tcp/0'],
+      bootstrap: init.bootstrap ?? [],
+      mdns: false,
+      dht: false,
+      loopback: true,
+      logger,
+      clock,
+      stageZero: {},
+      ...init.settings,
+    },
+  );
+  for (const recipe of init.follow ?? []) await network.inbox.follow(recipe);
+  await network.start();
   let isStopped = false;
   return {
+    ...network,
     keyPair,
-    host,
-    inbox,
-    requests,
-    blobs,
-    fetcher: createBlobFetcher({ host, requests, blobs, clock, logger }),
+    store: blobs,
     records,
     logger,
     async stop() {
       if (isStopped) return;
       isStopped = true;
-      await inbox.stop();
-      await host.stop();
+      await network.stop();
     },
   };
 }

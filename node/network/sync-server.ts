@@ -1,0 +1,103 @@
+// Answers `/murmuration/sync/1`: stored messages in pages, manifests before groups before verdicts.
+// Source: spec/wire.md "Streams" (pages ≤ 1 MiB of open recipes, manifests, announcements and verdicts within maxLag).
+// Invariants: only recipes that we follow; a cursor is one arrival number for each kind, so that later asking goes on
+// where it ended; an empty next cursor comes with an empty page and says that was all.
+
+import { fromUtf8, toHex, utf8 } from '../protocol/bytes.ts';
+import { SwarmError } from '../protocol/errors.ts';
+import { CURSOR_MAX_BYTES, SYNC_PAGE_MAX_BYTES } from '../protocol/limits.ts';
+import type { MessageKind, Startable } from '../protocol/ports.ts';
+import { decodeSyncRequest, encodeSyncAnswer, type SyncAnswer } from '../protocol/streams.ts';
+import { SYNC_PROTOCOL } from '../protocol/topics.ts';
+import type { NetworkInbox } from './inbox.ts';
+import { readPayloadHead } from './payload-head.ts';
+import type { Requests } from './streams.ts';
+
+const NETWORK_KINDS: readonly MessageKind[] = ['recipe', 'offer'];
+/** Manifests first, so that the roots of groups are known; groups before the verdicts on them. */
+const RECIPE_KINDS: readonly MessageKind[] = ['manifest', 'group', 'verdict', 'secret'];
+/** What the floor does not touch: the chain of manifests is short and shows who may sign what. */
+const KEPT_WHOLE: readonly MessageKind[] = ['manifest', 'recipe', 'offer'];
+const REQUEST_MAX_BYTES = CURSOR_MAX_BYTES + 64;
+/** Room for status, cursor and the length of each field. */
+const PAGE_BYTES = SYNC_PAGE_MAX_BYTES - CURSOR_MAX_BYTES - 64;
+const PAGE_MESSAGES = 4_096;
+/** Messages looked at for one page: those under the floor cost reading too. */
+const PAGE_SCANNED = 16_384;
+const NOTHING: Uint8Array = new Uint8Array(0);
+
+export interface SyncServerInit {
+  /** first policy step whose groups, verdicts and secrets are still of use (newest − maxLag); null: all */
+  readonly floorStep: (recipeIdHex: string) => number | null;
+}
+
+export function createSyncServer(
+  components: { readonly requests: Requests; readonly inbox: NetworkInbox },
+  init: SyncServerInit,
+): Startable {
+  const { requests, inbox } = components;
+  return {
+    async start() {
+      const busy = encodeSyncAnswer({ status: 'busy', envelopes: [], nextCursor: NOTHING });
+      const answer = async (bytes: Uint8Array): Promise<Uint8Array> => {
+        const { recipeId, cursor } = decodeSyncRequest(bytes);
+        const scope = recipeId === null ? null : toHex(recipeId);
+        if (scope !== null && !inbox.followed().includes(scope)) {
+          return encodeSyncAnswer({ status: 'missing', envelopes: [], nextCursor: NOTHING });
+        }
+        return encodeSyncAnswer(await pageOf(inbox, scope, cursor, scope === null ? null : init.floorStep(scope)));
+      };
+      await requests.serve(SYNC_PROTOCOL, answer, {
+        maxRequestBytes: REQUEST_MAX_BYTES,
+        busy,
+        rate: { perSecond: 10, burst: 200 },
+      });
+    },
+    stop: () => requests.unserve(SYNC_PROTOCOL),
+  };
+}
+
+/** The page that begins at a cursor. @throws {SwarmError} MALFORMED */
+async function pageOf(
+  inbox: NetworkInbox,
+  scope: string | null,
+  cursor: Uint8Array,
+  floor: number | null,
+): Promise<SyncAnswer> {
+  const kinds = scope === null ? NETWORK_KINDS : RECIPE_KINDS;
+  const next = parseCursor(cursor, kinds.length);
+  const envelopes: Uint8Array[] = [];
+  let bytes = 0;
+  let scanned = 0;
+  let isFull = false;
+  for (const [i, kind] of kinds.entries()) {
+    for await (const { message, arrival } of inbox.storedFrom(kind, scope, next[i]!)) {
+      const isOver = floor !== null && !KEPT_WHOLE.includes(kind) && (stepOf(message.payload) ?? floor) < floor;
+      if (!isOver) {
+        bytes += message.envelope.length + 4;
+        isFull = bytes > PAGE_BYTES || envelopes.length >= PAGE_MESSAGES || scanned >= PAGE_SCANNED;
+        if (isFull) break;
+        envelopes.push(message.envelope);
+      }
+      scanned++;
+      next[i] = arrival + 1;
+    }
+    if (isFull) break;
+  }
+  const isAll = envelopes.length === 0 && !isFull;
+  return { status: 'ok', envelopes, nextCursor: isAll ? NOTHING : utf8(next.join('.')) };
+}
+
+function stepOf(payload: Uint8Array): number | null {
+  return readPayloadHead(payload)?.policyStep ?? null;
+}
+
+/** One arrival number a kind, joined by dots; empty begins at the start. */
+function parseCursor(cursor: Uint8Array, kinds: number): number[] {
+  if (cursor.length === 0) return new Array<number>(kinds).fill(0);
+  const numbers = fromUtf8(cursor).split('.').map(Number);
+  if (numbers.length !== kinds || !numbers.every((it) => Number.isSafeInteger(it) && it >= 0)) {
+    throw new SwarmError('MALFORMED', 'a sync cursor is one that an earlier answer gave');
+  }
+  return numbers;
+}
