@@ -2,7 +2,7 @@
 // Invariants: a folder under its root's name is whole and checked (written under another name, flushed, renamed);
 // what a crash left unfinished is removed at the start; a full disk leaves everything that was whole.
 
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SwarmError } from '../node/protocol/errors.ts';
 import type { PolicyFiles } from '../node/protocol/ports.ts';
@@ -22,7 +22,7 @@ export interface PolicyFolders {
   open(): Promise<void>;
   has(policyRoot: string): boolean;
   /** null when not here */
-  files(policyRoot: string): PolicyFiles | null;
+  files(policyRoot: string): Promise<PolicyFiles | null>;
   /** folder of a policy, whether it is here or not */
   dirOf(policyRoot: string): string;
   /**
@@ -109,11 +109,11 @@ export function createPolicyFolders(dir: string): PolicyFolders {
       }
     },
     has: (policyRoot) => whole.has(policyRoot),
-    files(policyRoot) {
+    async files(policyRoot) {
       if (!whole.has(policyRoot)) return null;
       return {
         policyRoot,
-        configJson: join(dirOf(policyRoot), 'config.json'),
+        configJson: await readFile(join(dirOf(policyRoot), 'config.json'), 'utf8'),
         weightsFile: join(dirOf(policyRoot), WEIGHTS_FILE),
       };
     },
