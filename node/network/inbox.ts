@@ -227,6 +227,11 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
       const opening = openEnvelope(sealEnvelope(kind, payload, keyPair, networkId), networkId, verify);
       if (!opening.ok) throw new SwarmError('INTERNAL', 'our own envelope does not open', { kind });
       const { message } = opening;
+      if (misplaced(message, home) !== null) {
+        throw new SwarmError('USAGE', `this ${kind} does not belong to recipe ${scope}: scope and payload must agree`, {
+          kind,
+        });
+      }
       if (!recent.has(messageKey(message)) && !(await store.has(message, home))) await keep(message, home);
       await gossip.publish(topicOf(networkName, kind, home), message.envelope);
       return message;

@@ -1,0 +1,141 @@
+// The host's life: addresses taken, peers that do not answer, bans, discovery, limits that loopback loosens.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import type { NetworkEvent } from '../../../node/network/events.ts';
+import { createHost } from '../../../node/network/host.ts';
+import { createNetworkMeter } from '../../../node/network/metrics.ts';
+import { createKeyPair } from '../../../node/protocol/keys.ts';
+import { clock, createSwarm, createTestLogger, NETWORK, until } from './support.ts';
+
+describe('host', { timeout: 60_000 }, () => {
+  const swarm = createSwarm();
+  after(() => swarm.close());
+  const init = {
+    networkName: NETWORK,
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    bootstrap: [],
+    mdns: false,
+    dht: false,
+    loopback: true,
+    clock,
+  };
+
+  it('says that a port is taken, and by an address', async () => {
+    const node = await swarm.node();
+    const [address] = node.host.addresses();
+    const listen = [address!.replace(/\/p2p\/.*/, '')];
+    const port = /tcp\/(\d+)/.exec(address!)?.[1];
+    const second = await createHost({ ...init, keyPair: createKeyPair(), logger: createTestLogger(), listen });
+    await assert.rejects(second.start(), (error: { code: string; message: string; detail: { address: string } }) => {
+      assert.equal(error.code, 'PORT_IN_USE');
+      assert.equal(error.detail.address, `127.0.0.1:${port}`);
+      return true;
+    });
+    await second.stop();
+  });
+
+  it('refuses addresses that are none, and outside addresses in a loopback swarm', async () => {
+    const keyPair = createKeyPair();
+    const logger = createTestLogger();
+    const bad = createHost({ ...init, keyPair, logger, bootstrap: ['127.0.0.1:4001'] });
+    await assert.rejects(bad, { code: 'BAD_ADDRESS' });
+    const outside = createHost({ ...init, keyPair, logger, listen: ['/ip4/0.0.0.0/tcp/0'] });
+    await assert.rejects(outside, { code: 'USAGE' });
+    await assert.rejects(createHost({ ...init, keyPair, logger, networkName: '/' }), { code: 'USAGE' });
+  });
+
+  it('tries an unreachable bootstrap peer again and again, says so, and joins when it is there', async () => {
+    // A port that was free a moment ago; nobody listens on it yet.
+    const port = await freePort();
+    const address = `/ip4/127.0.0.1/tcp/${port}`;
+    const node = await swarm.node({ bootstrap: [address] });
+    const events: NetworkEvent[] = [];
+    node.host.onEvent((event) => events.push(event));
+    const unreachable = (): NetworkEvent[] => events.filter((event) => event.kind === 'unreachable');
+    await until(() => unreachable().length >= 2, 'two attempts failed');
+    const attempts = unreachable().map((it) => (it.kind === 'unreachable' ? [it.attempt, it.retryMs] : []));
+    assert.ok(attempts.some(([, retryMs]) => retryMs === 2_000));
+    assert.ok(unreachable().every((it) => it.text.startsWith(`cannot reach ${address}, retrying in `)));
+    assert.ok(node.logger.lines.some((it) => it.level === 'warn' && it.context['address'] === address));
+    const late = await swarm.node({ settings: { listen: [address] } });
+    await until(() => events.some((event) => event.kind === 'joined'), 'it joined');
+    assert.deepEqual(node.host.peers.connected(), [late.host.peerId]);
+  });
+
+  it('finds the others of a loopback swarm through one of them', async () => {
+    const first = await swarm.node({ settings: { dht: true } });
+    const bootstrap = [first.host.addresses()[0]!];
+    const others = await Promise.all([1, 2, 3].map(() => swarm.node({ bootstrap, settings: { dht: true } })));
+    await until(() => others.every((node) => node.host.peers.connected().length === 3), 'all know all', 20_000);
+    const [b, c] = others;
+    const rows = await b!.host.peers.table();
+    assert.ok(rows.some((row) => row.peer === c!.host.peerId && row.addresses[0]!.startsWith('/ip4/127.0.0.1/tcp/')));
+  });
+
+  it('keeps a banned peer away until the ban ends', async () => {
+    const node = await swarm.node();
+    const other = await swarm.node({ bootstrap: [node.host.addresses()[0]!] });
+    await until(() => node.host.peers.connected().length === 1, 'connected');
+    const events: string[] = [];
+    node.host.onEvent((event) => events.push(event.kind));
+    node.host.ban(other.host.peerId, 'a test', 2_500);
+    await until(() => events.includes('disconnected'), 'it is disconnected');
+    assert.equal(events.includes('banned'), true);
+    assert.equal(node.host.standing.isBanned(other.host.peerId), true);
+    await assert.rejects(node.host.peers.connect(other.host.peerId), { code: 'PEER_UNREACHABLE' });
+    const asked = node.requests.ask(other.host.peerId, '/murmuration/have/1', new Uint8Array(1), {
+      maxAnswerBytes: 1,
+      timeoutMs: 1_000,
+    });
+    await assert.rejects(asked, { code: 'REQUEST_REFUSED' });
+    await until(() => node.host.peers.connected().length === 1, 'it is back after the ban');
+    assert.equal(node.host.standing.isBanned(other.host.peerId), false);
+  });
+
+  it('knows its peers after a restart', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'murmuration-peers-'));
+    try {
+      const keyPair = createKeyPair();
+      const settings = { datastoreDir: join(dir, 'peers') };
+      const other = await swarm.node();
+      const first = await swarm.node({ keyPair, settings, bootstrap: [other.host.addresses()[0]!] });
+      await until(() => first.host.peers.connected().length === 1, 'connected');
+      await until(() => first.logger.lines.length >= 0, 'identified');
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await assert.rejects(createHost({ ...init, ...settings, keyPair, logger: createTestLogger() }), {
+        code: 'DATA_DIR_UNUSABLE',
+      });
+      await first.stop();
+      const again = await swarm.node({ keyPair, settings });
+      await until(() => again.host.peers.connected().length === 1, 'connected without being told');
+      await again.stop();
+    } finally {
+      await rm(dir, { recursive: true, force: true });
+    }
+  });
+
+  it('measures its event loop', async () => {
+    const meter = createNetworkMeter({});
+    await meter.start();
+    assert.equal(meter.read().eventLoopDelayMs.max, 0);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    const endMs = performance.now() + 80;
+    while (performance.now() < endMs);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    assert.ok(meter.read().eventLoopDelayMs.max >= 40);
+    await meter.stop();
+  });
+});
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

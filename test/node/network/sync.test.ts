@@ -1,0 +1,149 @@
+// Sync over real streams: whoever joins late or comes back learns the past, each item checked as if gossiped.
+
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import { readPayloadHead } from '../../../node/network/payload-head.ts';
+import { concatBytes, sha256, toHex } from '../../../node/protocol/bytes.ts';
+import { ACCEPT, type CheckAnswer, ignore } from '../../../node/protocol/check.ts';
+import { createKeyPair } from '../../../node/protocol/keys.ts';
+import type { Records, SignedMessage } from '../../../node/protocol/ports.ts';
+import { decodeSyncAnswer, encodeSyncRequest } from '../../../node/protocol/streams.ts';
+import { SYNC_PROTOCOL } from '../../../node/protocol/topics.ts';
+import {
+  all,
+  createMemoryRecords,
+  createSwarm,
+  groupPayload,
+  manifestPayload,
+  RECIPE,
+  until,
+  verdictPayload,
+} from './support.ts';
+
+describe('sync', { timeout: 60_000 }, () => {
+  const swarm = createSwarm();
+  after(() => swarm.close());
+
+  it('brings a late joiner the past, manifests first, without what lies under the floor', async () => {
+    const old = await swarm.node({ follow: [RECIPE], settings: { floorStep: () => 3 } });
+    await old.inbox.publish('offer', new Uint8Array([1]), null);
+    for (const step of [0, 1, 2, 3, 4]) {
+      await old.inbox.publish('group', groupPayload(7, RECIPE, step), RECIPE);
+      await old.inbox.publish('manifest', manifestPayload(step), RECIPE);
+    }
+    const heard: string[] = [];
+    const hear = (message: SignedMessage): CheckAnswer => {
+      heard.push(`${message.kind} ${readPayloadHead(message.payload)?.policyStep}`);
+      return ACCEPT;
+    };
+    // Its own network name of topics is the same, but it is told nothing: those topics it follows only later.
+    const late = await swarm.node({
+      bootstrap: [old.host.addresses()[0]!],
+      settings: { stageZero: { group: hear, manifest: hear, offer: hear } },
+    });
+    await until(() => heard.length === 1, 'the offer came');
+    await late.inbox.follow(RECIPE);
+    await until(() => heard.length >= 8, 'the past came');
+    assert.deepEqual(heard.slice(1), [...[0, 1, 2, 3, 4].map((step) => `manifest ${step}`), 'group 3', 'group 4']);
+    assert.equal((await all(late.inbox.stored('group', RECIPE))).length, 2);
+    await late.sync.ask(old.host.peerId);
+    assert.equal(heard.length, 8);
+  });
+
+  it('goes in pages of at most 1 MiB and goes on where it ended', async () => {
+    const old = await swarm.node({ follow: [RECIPE] });
+    const big = (slot: number): Uint8Array => {
+      // An unknown field of 40 000 bytes: what a later release may add.
+      const padding = new Uint8Array(40_005);
+      padding.set([0xfa, 0x01, 0xc0, 0xb8, 0x02]);
+      return concatBytes(groupPayload(slot), padding);
+    };
+    const wanted = 60;
+    for (let slot = 0; slot < wanted; slot++) await old.inbox.publish('group', big(slot), RECIPE);
+    const late = await swarm.node({ bootstrap: [old.host.addresses()[0]!] });
+    await until(() => late.host.peers.connected().length === 1, 'connected');
+    let cursor: Uint8Array = new Uint8Array(0);
+    const pages: number[] = [];
+    for (;;) {
+      const request = encodeSyncRequest({ recipeId: Buffer.from(RECIPE, 'hex'), cursor });
+      const options = { maxAnswerBytes: 2 ** 20, timeoutMs: 10_000 };
+      const answer = decodeSyncAnswer(await late.requests.ask(old.host.peerId, SYNC_PROTOCOL, request, options));
+      pages.push(answer.envelopes.length);
+      if (answer.nextCursor.length === 0) break;
+      cursor = answer.nextCursor;
+    }
+    assert.ok(pages.length >= 4, `${pages}`);
+    assert.equal(
+      pages.reduce((sum, it) => sum + it, 0),
+      wanted,
+    );
+    await late.inbox.follow(RECIPE);
+    await until(() => late.host.peers.connected().length === 1, 'connected');
+    await late.sync.ask(old.host.peerId);
+    assert.equal((await all(late.inbox.stored('group', RECIPE))).length, wanted);
+    const unknown = encodeSyncRequest({ recipeId: sha256('other'), cursor: new Uint8Array(0) });
+    const options = { maxAnswerBytes: 2 ** 20, timeoutMs: 10_000 };
+    const answer = decodeSyncAnswer(await late.requests.ask(old.host.peerId, SYNC_PROTOCOL, unknown, options));
+    assert.equal(answer.status, 'missing');
+  });
+
+  it('keeps what came over a restart, and learns what was said meanwhile', async () => {
+    const stores = new Map<string, Records>();
+    const records = (name: string): Records => {
+      const known = stores.get(name) ?? createMemoryRecords();
+      stores.set(name, known);
+      return known;
+    };
+    const keyPair = createKeyPair();
+    const other = await swarm.node({ follow: [RECIPE] });
+    const bootstrap = [other.host.addresses()[0]!];
+    const first = await swarm.node({ keyPair, records, bootstrap, follow: [RECIPE] });
+    const mine = await first.inbox.publish('group', groupPayload(1), RECIPE);
+    let heard = 0;
+    other.inbox.on('group', () => heard++);
+    await until(() => heard === 1, 'the other heard it');
+    await first.stop();
+    const meanwhile = await other.inbox.publish('verdict', verdictPayload(1), RECIPE);
+    const events: string[] = [];
+    const again = await swarm.node({ keyPair, records, bootstrap });
+    again.inbox.on('group', (message) => events.push(message.idHex));
+    again.inbox.on('verdict', (message) => events.push(message.idHex));
+    await again.inbox.follow(RECIPE);
+    await until(() => events.length === 1, 'the verdict came');
+    assert.deepEqual(events, [meanwhile.idHex]);
+    const [stored, ...others] = await all(again.inbox.stored('group', RECIPE));
+    assert.equal(others.length, 0);
+    assert.deepEqual(stored, mine);
+    await again.inbox.republish(stored!, RECIPE);
+    assert.equal(await again.inbox.prune('group', RECIPE, () => true), 1);
+    assert.deepEqual(await all(again.inbox.stored('group', RECIPE)), []);
+    const next = await again.inbox.publish('group', groupPayload(2), RECIPE);
+    assert.deepEqual(
+      (await all(again.inbox.stored('group', RECIPE))).map((it) => it.idHex),
+      [next.idHex],
+    );
+  });
+
+  it('takes nothing for another recipe, another network or another version', async () => {
+    const node = await swarm.node({ follow: [RECIPE] });
+    const carrier = { peer: createKeyPair().peerIdString, via: 'sync' } as const;
+    const foreign = await swarm.node({ settings: { networkName: 'elsewhere' } });
+    const { envelope } = await foreign.inbox.publish('group', groupPayload(1), RECIPE);
+    assert.deepEqual(await node.inbox.receive(envelope, RECIPE, carrier), ignore('WRONG_NETWORK'));
+    const here = await swarm.node();
+    const message = await here.inbox.publish('group', groupPayload(1), RECIPE);
+    const misplaced = await node.inbox.receive(message.envelope, toHex(sha256('other')), carrier);
+    assert.deepEqual(misplaced, { answer: 'reject', code: 'MALFORMED' });
+    assert.deepEqual(await node.inbox.receive(message.envelope, RECIPE, carrier), ACCEPT);
+    assert.deepEqual(await node.inbox.receive(message.envelope, RECIPE, carrier), ignore('DUPLICATE'));
+    // version = 2 where 1 was: field 2, varint
+    const at = message.envelope.findIndex((byte, i) => byte === 0x10 && message.envelope[i + 1] === 1);
+    const newer = message.envelope.slice();
+    newer[at + 1] = 2;
+    const answer = await node.inbox.receive(newer, RECIPE, carrier);
+    assert.deepEqual([answer.answer, answer.answer !== 'accept' && answer.code], ['ignore', 'UNSUPPORTED_VERSION']);
+    assert.equal(node.host.standing.points(carrier.peer) > 0, true);
+    await assert.rejects(node.inbox.publish('group', groupPayload(1), null), { code: 'USAGE' });
+    await assert.rejects(node.inbox.publish('group', groupPayload(1), toHex(sha256('other'))), { code: 'USAGE' });
+  });
+});
