@@ -94,13 +94,15 @@ class Batch {
   #rows: DecodeRow[] = [];
   #lengths: number[] = [];
 
-  constructor(config: ModelConfig, session: GraphSession, job: DecodeJob, budget: number) {
+  /** @param maxTokens the longest that a row may become */
+  constructor(config: ModelConfig, session: GraphSession, job: DecodeJob, budget: number, maxTokens: number) {
     this.#config = config;
     this.#session = session;
     this.#job = job;
     this.#budget = budget;
     this.#sampler = createSampler(job.sampling, Math.min(job.sampling.tokenCount, config.vocabSize));
-    this.#cache = createKeyValueCache(config);
+    const sequences = job.groups.reduce((sum, { sequenceSeeds }) => sum + sequenceSeeds.length, 0);
+    this.#cache = createKeyValueCache(config, Math.min(budget, sequences), maxTokens);
     this.#waiting = promptRows(job.groups, budget).reverse();
     this.#done = job.groups.map(() => []);
   }
@@ -130,7 +132,7 @@ class Batch {
   async #step(): Promise<void> {
     const count = this.#rows.length;
     const lengths = Int32Array.from(this.#lengths);
-    this.#cache.reserve(count, Math.max(...this.#lengths) + 1, count);
+    this.#cache.reserve(Math.max(...this.#lengths) + 1, count);
     const ids = Int32Array.from(this.#rows, (row, k) =>
       row.kind === 'prompt' ? row.request.prompt[this.#lengths[k]!]! : row.sequence.lastToken,
     );
@@ -191,10 +193,7 @@ class Batch {
         this.#finish(sequence);
         continue;
       }
-      if (place !== at) {
-        this.#cache.reserve(place + 1, this.#cache.capacity, place);
-        this.#cache.copyRow(at, place, length);
-      }
+      if (place !== at) this.#cache.copyRow(at, place, length);
       this.#rows[place] = { kind: 'sequence', sequence };
       this.#lengths[place] = length;
       place = this.#rows.length;
@@ -237,7 +236,8 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
         longest = Math.max(longest, prompt.length);
       }
       if (job.groups.length === 0) return [];
-      return new Batch(config, session, job, rowBudget(config, longest + maxNewTokens, init.cacheBytes)).run();
+      const maxTokens = longest + maxNewTokens;
+      return new Batch(config, session, job, rowBudget(config, maxTokens, init.cacheBytes), maxTokens).run();
     },
     dispose: () => session.dispose(),
   };

@@ -1,6 +1,7 @@
 // The key/value cache of a decode batch, owned by the host: the graph reads it as inputs and returns only the new rows
 // (measured: 2.7 times as fast as past/present outputs). One array a layer, [rows, kvHeads, capacity, headDim].
-// Invariant: the rows in use are 0 … n−1, so what is fed is one contiguous view; unused places hold finite numbers.
+// Invariant: the rows in use are 0 … n−1, so what is fed is one contiguous view; unused places hold finite numbers
+// (zeros, or what was there before), as the graph's mask requires.
 
 import type { ModelConfig } from '../config.ts';
 
@@ -18,62 +19,56 @@ export function rowBytes(config: ModelConfig, capacity: number): number {
 }
 
 export interface KeyValueCache {
-  /** tokens that fit a row now */
+  /** tokens that fit a row now; attention runs over all of them */
   readonly capacity: number;
-  /** Makes room for `rows` rows of `tokens` tokens, keeping the first `used` rows. */
-  reserve(rows: number, tokens: number, used: number): void;
+  /** Lets rows hold `tokens` tokens, keeping the first `used` rows. */
+  reserve(tokens: number, used: number): void;
   /** Views of the first `rows` rows: keys (or values) of `layer`, [rows, kvHeads, capacity, headDim]. */
   keys(layer: number, rows: number): Float32Array;
   values(layer: number, rows: number): Float32Array;
   /** Writes one token's keys (or values) of `layer` for the first `lengths.length` rows, [rows, kvHeads, headDim], each at its length. */
   append(kind: 'keys' | 'values', layer: number, fresh: Float32Array, lengths: Int32Array): void;
-  /** Writes `tokens` tokens of row `fromRow` of [batch, kvHeads, width, headDim] to row `row`, at its beginning. */
-  fill(
-    kind: 'keys' | 'values',
-    layer: number,
-    row: number,
-    from: Float32Array,
-    fromRow: number,
-    width: number,
-    tokens: number,
-  ): void;
-  /** Copies a row over another, the first `tokens` tokens. */
+  /** Writes the first `tokens` tokens of a prefill's row, of [batch, kvHeads, width, headDim], to `row`. */
+  fill(kind: 'keys' | 'values', layer: number, row: number, from: PrefilledRow, tokens: number): void;
+  /** Copies the first `tokens` tokens of a row over another. */
   copyRow(from: number, to: number, tokens: number): void;
 }
 
-/** An empty cache; it grows by `reserve` and never shrinks but in capacity. */
-export function createKeyValueCache(config: ModelConfig): KeyValueCache {
+/** One row of what a prefill returned for a layer. */
+export interface PrefilledRow {
+  readonly data: Float32Array;
+  readonly row: number;
+  /** tokens a row of `data` */
+  readonly width: number;
+}
+
+/**
+ * A cache for at most `maxRows` rows of `maxTokens` tokens. The address space is taken at once, memory only as it is
+ * written; growing the capacity moves rows inside it.
+ */
+export function createKeyValueCache(config: ModelConfig, maxRows: number, maxTokens: number): KeyValueCache {
   const { layers, keyValueHeads: heads, headDim: width } = config;
-  const store = { keys: new Array<Float32Array>(layers), values: new Array<Float32Array>(layers) };
-  const kinds = ['keys', 'values'] as const;
-  for (const kind of kinds) store[kind].fill(new Float32Array(0));
+  const size = maxRows * heads * bucketFor(maxTokens) * width;
+  const arrays = (): Float32Array[] => Array.from({ length: layers }, () => new Float32Array(size));
+  const store = { keys: arrays(), values: arrays() };
   let capacity = BUCKET_TOKENS;
 
-  /** Moves the used rows of one array into another capacity. */
-  const moved = (old: Float32Array, rows: number, next: number, used: number): Float32Array => {
-    const out = new Float32Array(rows * heads * next * width);
-    const kept = Math.min(capacity, next) * width;
-    for (let block = 0; block < used * heads; block++) {
-      const at = block * capacity * width;
-      out.set(old.subarray(at, at + kept), block * next * width);
+  /** Spreads the used rows from one capacity to a larger one, the last first so that none is written over. */
+  const spread = (array: Float32Array, next: number, used: number): void => {
+    const kept = capacity * width;
+    for (let block = used * heads - 1; block > 0; block--) {
+      array.copyWithin(block * next * width, block * kept, (block + 1) * kept);
     }
-    return out;
   };
 
   return {
     get capacity() {
       return capacity;
     },
-    reserve(rows, tokens, used) {
+    reserve(tokens, used) {
       const next = bucketFor(tokens);
-      const needed = rows * heads * next * width;
-      if (next === capacity && store.keys[0]!.length >= needed) return;
-      const allocated = next === capacity ? Math.max(rows, Math.ceil(used * 1.5)) : rows;
-      for (const kind of kinds) {
-        for (let layer = 0; layer < layers; layer++) {
-          store[kind][layer] = moved(store[kind][layer]!, allocated, next, used);
-        }
-      }
+      if (next <= capacity) return;
+      for (const array of [...store.keys, ...store.values]) spread(array, next, used);
       capacity = next;
     },
     keys: (layer, rows) => store.keys[layer]!.subarray(0, rows * heads * capacity * width),
@@ -89,20 +84,19 @@ export function createKeyValueCache(config: ModelConfig): KeyValueCache {
         }
       }
     },
-    fill(kind, layer, row, from, fromRow, fromWidth, tokens) {
+    fill(kind, layer, row, from, tokens) {
       const into = store[kind][layer]!;
       for (let head = 0; head < heads; head++) {
-        const start = (fromRow * heads + head) * fromWidth * width;
-        into.set(from.subarray(start, start + tokens * width), (row * heads + head) * capacity * width);
+        const start = (from.row * heads + head) * from.width * width;
+        const values = from.data.subarray(start, start + tokens * width);
+        into.set(values, (row * heads + head) * capacity * width);
       }
     },
     copyRow(from, to, tokens) {
-      for (const kind of kinds) {
-        for (const array of store[kind]) {
-          for (let head = 0; head < heads; head++) {
-            const start = (from * heads + head) * capacity * width;
-            array.copyWithin((to * heads + head) * capacity * width, start, start + tokens * width);
-          }
+      for (const array of [...store.keys, ...store.values]) {
+        for (let head = 0; head < heads; head++) {
+          const start = (from * heads + head) * capacity * width;
+          array.copyWithin((to * heads + head) * capacity * width, start, start + tokens * width);
         }
       }
     },
