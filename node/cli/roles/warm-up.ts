@@ -111,7 +111,6 @@ async function openEngine({
     clipNorm: 1,
     threads,
     microBatchTokens: 2048,
-    spin: true,
   });
 }
 

@@ -1,0 +1,218 @@
+// The training engine: learns, adds micro-batches up exactly, undoes what is not finite, goes on where it stopped.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { parseSafetensors } from '../../../node/model/safetensors.ts';
+import { isSwarmError } from '../../../node/protocol/errors.ts';
+import { openTrainingCore } from '../../../trainer/engine/core.ts';
+import { createTrainingEngine } from '../../../trainer/engine/create.ts';
+import type { TrainingEngine, TrainingEngineInit, TrainSequence } from '../../../trainer/engine/engine.ts';
+import type { LossName } from '../../../trainer/grpo/losses.ts';
+import { LOSS_NAMES } from '../../../trainer/grpo/losses.ts';
+import { TINY_CONFIG_JSON } from '../../support/tiny-model.ts';
+
+const initOf = (change: Partial<TrainingEngineInit> = {}, loss: LossName = 'aipo', klCoef = 0): TrainingEngineInit => ({
+  source: { configJson: TINY_CONFIG_JSON, seed: 3 },
+  objective: { loss, lossSettings: {}, klCoef, entropyCoef: 0, normalisation: 'token', maxNewTokens: 8 },
+  temperature: 0.7,
+  optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 },
+  schedule: { learningRate: 1e-2, warmupSteps: 0 },
+  clipNorm: 1,
+  threads: 1,
+  ...change,
+});
+
+/** Ragged completions with both signs of advantage. */
+const completions = (): { prompt: Uint32Array; tokens: Uint32Array }[] =>
+  [
+    [
+      [2, 3],
+      [4, 5, 1],
+    ],
+    [
+      [2, 3, 4, 5],
+      [6, 1],
+    ],
+    [[7], [8, 9, 10, 11, 1]],
+    [[3, 3, 3], [1]],
+  ].map(([prompt, tokens]) => ({ prompt: Uint32Array.from(prompt!), tokens: Uint32Array.from(tokens!) }));
+
+async function onPolicy(engine: TrainingEngine): Promise<TrainSequence[]> {
+  const sequences = completions();
+  const logprobs = await engine.logprobs(sequences);
+  return sequences.map((sequence, index) => ({
+    ...sequence,
+    advantage: index % 2 === 0 ? 1 : -0.5,
+    logprobsWorker: logprobs[index]!,
+  }));
+}
+
+const weightsOf = async (engine: TrainingEngine) => (await engine.policy()).safetensors;
+
+let dir: string;
+before(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'murmur-engine-'));
+});
+after(() => rm(dir, { recursive: true, force: true }));
+
+test('log-probs do not depend on what they are batched with', async () => {
+  const whole = await openTrainingCore(initOf());
+  const single = await openTrainingCore(initOf({ microBatchTokens: 1 }));
+  const [a, b] = [await whole.logprobs(completions()), await single.logprobs(completions())];
+  for (const [i, { tokens }] of completions().entries()) {
+    assert.equal(a[i]!.length, tokens.length);
+    for (const [k, value] of a[i]!.entries()) assert.ok(Math.abs(value - b[i]![k]!) < 1e-5 && value < 0);
+  }
+  assert.deepEqual(await whole.logprobs([]), []);
+  await whole.close();
+  await single.close();
+});
+
+test('the gradient of micro-batches is that of the batch, for every normalisation', async () => {
+  for (const normalisation of ['token', 'sequence', 'constant'] as const) {
+    const steps = [];
+    for (const microBatchTokens of [1000, 1]) {
+      const init = initOf({ microBatchTokens });
+      const engine = await openTrainingCore({ ...init, objective: { ...init.objective, normalisation } });
+      steps.push(await engine.update(await onPolicy(engine)));
+      await engine.close();
+    }
+    const [whole, parts] = steps as [(typeof steps)[0], (typeof steps)[0]];
+    for (const key of ['loss', 'gradNorm', 'entropy'] as const) {
+      assert.ok(
+        Math.abs(whole[key] - parts[key]) < 1e-5 * Math.max(1, Math.abs(whole[key])),
+        `${normalisation} ${key}`,
+      );
+    }
+  }
+});
+
+test('every loss raises what was good and lowers what was bad', async () => {
+  for (const loss of LOSS_NAMES) {
+    const engine = await openTrainingCore(initOf({ schedule: { learningRate: 1e-3, warmupSteps: 0 } }, loss));
+    const sequences = await onPolicy(engine);
+    const metrics = await engine.update(sequences);
+    assert.ok(metrics.essShare > 0.999 && metrics.meanLog2w < 1e-9 && Math.abs(metrics.klEstimate) < 1e-6, loss);
+    assert.deepEqual([metrics.tokens, metrics.sequences, metrics.optimizerStep], [11, 4, 1]);
+    const later = await engine.logprobs(sequences);
+    const gain = sequences.reduce(
+      (sum, { advantage, logprobsWorker }, i) =>
+        sum + advantage * later[i]!.reduce((s, lp, k) => s + lp - logprobsWorker[k]!, 0),
+      0,
+    );
+    assert.ok(gain > 1e-3, `${loss}: ${gain}`);
+    await engine.close();
+  }
+});
+
+test('with a KL term alone the weights are drawn back to the reference', async () => {
+  const engine = await openTrainingCore(initOf({ schedule: { learningRate: 3e-3, warmupSteps: 0 } }, 'aipo', 1));
+  const reference = await engine.logprobs(completions());
+  const pushed = await onPolicy(engine);
+  for (let k = 0; k < 3; k++)
+    await engine.update(pushed.map((sequence) => ({ ...sequence, advantage: 30 * sequence.advantage })));
+  const distance = async () =>
+    (await engine.logprobs(completions())).reduce(
+      (sum, row, i) => sum + row.reduce((s, lp, k) => s + (lp - reference[i]![k]!) ** 2, 0),
+      0,
+    );
+  const far = await distance();
+  for (let k = 0; k < 30; k++)
+    await engine.update((await onPolicy(engine)).map((sequence) => ({ ...sequence, advantage: 0 })));
+  const near = await distance();
+  assert.ok(near < far / 2, `${near} after ${far}`);
+  await engine.close();
+});
+
+test('a step that is not finite is named and changes nothing', async () => {
+  const engine = await openTrainingCore(initOf());
+  const sequences = await onPolicy(engine);
+  const earlier = await weightsOf(engine);
+  const poisoned = sequences.map((sequence, i) => (i === 1 ? { ...sequence, advantage: Number.NaN } : sequence));
+  await assert.rejects(
+    engine.update(poisoned),
+    (error) => isSwarmError(error, 'NON_FINITE_STEP') && error.detail.what === 'loss',
+  );
+  assert.deepEqual(await weightsOf(engine), earlier);
+  await engine.close();
+  const reckless = await openTrainingCore(
+    initOf({ schedule: { learningRate: Number.POSITIVE_INFINITY, warmupSteps: 0 } }),
+  );
+  await assert.rejects(
+    reckless.update(sequences),
+    (error) => isSwarmError(error, 'NON_FINITE_STEP') && error.detail.what === 'weight',
+  );
+  assert.deepEqual(await weightsOf(reckless), earlier);
+  await reckless.close();
+});
+
+test('undo takes back exactly one step', async () => {
+  const engine = await openTrainingCore(initOf());
+  const sequences = await onPolicy(engine);
+  await engine.update(sequences);
+  const first = await weightsOf(engine);
+  await engine.update(sequences);
+  assert.notDeepEqual(await weightsOf(engine), first);
+  await engine.undo();
+  assert.deepEqual(await weightsOf(engine), first);
+  await assert.rejects(engine.undo(), (error) => isSwarmError(error, 'NON_FINITE_STEP'));
+  assert.equal((await engine.update(sequences)).optimizerStep, 2);
+  await engine.close();
+});
+
+test('a restored engine goes on as the one that was not stopped, also from the checkpoint before a broken one', async () => {
+  const engine = await openTrainingCore(initOf());
+  const sequences = await onPolicy(engine);
+  const meta = (step: number) => ({ step, recipeId: 'r', consumed: [`g${step}`], extra: null });
+  await engine.update(sequences);
+  await engine.saveCheckpoint(dir, meta(1));
+  await engine.update(sequences);
+  const path = await engine.saveCheckpoint(dir, meta(2));
+  const expected = await weightsOf(engine);
+  await engine.close();
+  await truncate(join(path, 'first-moments.safetensors'), 100);
+
+  const resumed = await openTrainingCore(initOf({ source: { configJson: TINY_CONFIG_JSON, seed: 99 } }));
+  const restored = await resumed.restore(dir);
+  assert.equal(restored?.meta.step, 1);
+  assert.deepEqual(restored?.meta.consumed, ['g1']);
+  assert.deepEqual(
+    restored?.skipped.map((skipped) => skipped.path),
+    [path],
+  );
+  await resumed.update(sequences);
+  assert.deepEqual(await weightsOf(resumed), expected);
+  await resumed.close();
+});
+
+test('a snapshot counts the bits that changed since the one before', async () => {
+  const engine = await openTrainingCore(initOf());
+  assert.equal((await engine.policy()).changedBits, 0);
+  await engine.update(await onPolicy(engine));
+  const snapshot = await engine.policy();
+  assert.ok(snapshot.changedBits > 0 && snapshot.changedShare > 0.5 && snapshot.changedShare <= 1);
+  assert.equal(snapshot.policyRoot.length, 32);
+  const weights = await parseSafetensors(snapshot.safetensors);
+  assert.equal(weights.get('model.embed_tokens.weight')?.data.length, 12 * 16);
+  await engine.close();
+});
+
+test('the thread gives the same results and the same errors, and closes', async () => {
+  const here = await openTrainingCore(initOf());
+  const there = await createTrainingEngine(initOf());
+  assert.deepEqual(await there.logprobs(completions()), await here.logprobs(completions()));
+  assert.deepEqual(await there.update(await onPolicy(there)), await here.update(await onPolicy(here)));
+  const sft = completions().map(({ tokens }) => ({ tokens, mask: new Uint8Array(tokens.length).fill(1) }));
+  assert.deepEqual(await there.sft(sft), await here.sft(sft));
+  assert.deepEqual(Buffer.from(await weightsOf(there)), Buffer.from(await weightsOf(here)));
+  await assert.rejects(there.update([]), (error) => isSwarmError(error, 'INTERNAL'));
+  await there.close();
+  await here.close();
+  await assert.rejects(there.policy(), (error) => isSwarmError(error, 'ENGINE_CLOSED'));
+  await assert.rejects(createTrainingEngine(initOf({ source: { folder: join(dir, 'nowhere') } })), (error) =>
+    isSwarmError(error, 'MODEL_FILE_MISSING'),
+  );
+});
