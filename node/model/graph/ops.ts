@@ -278,7 +278,7 @@ export function rmsNorm(x: Value, scale: Value, epsilon: number): { readonly y: 
 /**
  * Rotary position embedding of half-split pairs (i, i + headDim/2), Hugging Face's layout.
  * com.microsoft.RotaryEmbedding.
- * @param x [batch, tokens, heads·headDim]
+ * @param x [batch, tokens, heads·headDim], or [batch, heads, tokens, headDim]
  * @param positions int64[batch, tokens], or int64[1]: the position of every sequence's first token
  * @param cos, sin [maxPositions, headDim/2]
  */
@@ -287,15 +287,16 @@ export function rotaryEmbedding(x: Value, positions: Value, cos: Value, sin: Val
   requireType(op, x, 'float32');
   requireType(op, positions, 'int64');
   const half = cos.shape[1];
-  const placed = sameShape(positions.shape, [1]) || sameShape(positions.shape, x.shape.slice(0, 2));
-  if (x.shape.length !== 3 || !placed) {
-    throw shapeError(op, [x, positions], 'expected x [batch, tokens, width] and positions [batch, tokens] or [1]');
+  const grid = x.shape.length === 4 ? [x.shape[0]!, x.shape[2]!] : x.shape.slice(0, 2);
+  const placed = sameShape(positions.shape, [1]) || sameShape(positions.shape, grid);
+  if (x.shape.length < 3 || x.shape.length > 4 || !placed) {
+    throw shapeError(op, [x, positions], 'expected x as documented and positions [batch, tokens] or [1]');
   }
   if (
     cos.shape.length !== 2 ||
     !sameShape(cos.shape, sin.shape) ||
     typeof half !== 'number' ||
-    divideDims(x.shape[2]!, 2 * half) === null
+    divideDims(x.shape.at(-1)!, 2 * half) === null
   ) {
     throw shapeError(op, [x, cos, sin], 'cos and sin must be [positions, headDim/2]');
   }
@@ -377,6 +378,8 @@ function shapeTensor(graph: GraphBuilder, shape: Shape): Value {
 export function reshape(x: Value, shape: Shape): Value {
   const target = shape.map((dim) => multiplyDims([dim]));
   if (sameShape(x.shape, target)) return x;
+  const producer = x.graph.producer(x);
+  if (producer?.op === 'Reshape') return reshape(producer.inputs[0]!, shape);
   if (multiplyDims(x.shape) !== multiplyDims(target)) {
     throw shapeError('Reshape', [x], `cannot become ${printShape(target)}: the number of elements differs`);
   }

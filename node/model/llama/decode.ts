@@ -70,7 +70,7 @@ export function buildDecodeGraph(config: ModelConfig): BuiltGraph {
     mask ??= cacheMask(graph, lengths);
     const at = `model.layers.${layer}`;
     const normed = norm(weights, config, `${at}.input_layernorm`, rows);
-    const { query, key, value } = projections(weights, layer, normed, placement);
+    const { query, key, value } = projections(weights, config, layer, normed, placement);
     const row = ['batch', config.keyValueHeads, config.headDim] as const;
     graph.output(names.newKey, reshape(key, row));
     graph.output(names.newValue, reshape(value, row));
@@ -88,7 +88,7 @@ export function buildDecodeGraph(config: ModelConfig): BuiltGraph {
 function decodePlacement(graph: GraphBuilder, config: ModelConfig, lengths: Value): Placement {
   const tables = rotaryTables(graph, config);
   return {
-    grid: ['batch', 1],
+    rotated: (heads) => ['batch', heads, 1, config.headDim],
     positions: reshape(cast(lengths, 'int64'), ['batch', 1]),
     tables,
     queryTables: scaledTables(graph, config, 1 / Math.sqrt(config.headDim)),

@@ -70,8 +70,8 @@ export function scaledTables(graph: GraphBuilder, config: ModelConfig, scale: nu
 
 /** Where tokens are: rotates projections of all rows by their positions. */
 export interface Placement {
-  /** [batch, tokens] of the rows */
-  readonly grid: Shape;
+  /** the shape in which rows of so many heads are rotated: [batch, tokens, width] or [batch, heads, tokens, headDim] */
+  readonly rotated: (heads: number) => Shape;
   /** int64[batch, tokens], or int64[1] */
   readonly positions: Value;
   readonly tables: RotaryTables;
@@ -100,23 +100,28 @@ export function norm(weights: GraphWeights, config: ModelConfig, name: string, r
 }
 
 export interface Projections {
-  /** [rows, heads·headDim], rotated */
+  /** rotated; in the shape that the placement gives for heads */
   readonly query: Value;
-  /** [rows, kvHeads·headDim], rotated */
+  /** rotated; in the shape that the placement gives for kvHeads */
   readonly key: Value;
+  /** [rows, kvHeads·headDim] */
   readonly value: Value;
 }
 
-export function projections(weights: GraphWeights, layer: number, rows: Value, placement: Placement): Projections {
+export function projections(
+  weights: GraphWeights,
+  config: ModelConfig,
+  layer: number,
+  rows: Value,
+  placement: Placement,
+): Projections {
   const at = `model.layers.${layer}.self_attn`;
-  const { grid, positions, tables, queryTables = tables } = placement;
-  const rotate = (x: Value, { cos, sin }: RotaryTables): Value => {
-    const width = x.shape[1]!;
-    return reshape(rotaryEmbedding(reshape(x, [...grid, width]), positions, cos, sin), x.shape);
-  };
+  const { rotated, positions, tables, queryTables = tables } = placement;
+  const rotate = (x: Value, heads: number, { cos, sin }: RotaryTables): Value =>
+    rotaryEmbedding(reshape(x, rotated(heads)), positions, cos, sin);
   return {
-    query: rotate(linear(weights, `${at}.q_proj`, rows), queryTables),
-    key: rotate(linear(weights, `${at}.k_proj`, rows), tables),
+    query: rotate(linear(weights, `${at}.q_proj`, rows), config.heads, queryTables),
+    key: rotate(linear(weights, `${at}.k_proj`, rows), config.keyValueHeads, tables),
     value: linear(weights, `${at}.v_proj`, rows),
   };
 }

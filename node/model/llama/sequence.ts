@@ -13,6 +13,7 @@ import {
   linear,
   MASKED_SCORE,
   norm,
+  type Placement,
   type Projections,
   projections,
   rotaryTables,
@@ -34,7 +35,11 @@ export function sequenceForward(graph: GraphBuilder, config: ModelConfig): Seque
   const weights = declareWeights(graph, config);
   const ids = graph.input('input_ids', 'int32', ['batch', 'tokens']);
   const tables = rotaryTables(graph, config);
-  const placement = { grid: ['batch', 'tokens'], positions: graph.constantInt64([0]), tables } as const;
+  const placement: Placement = {
+    rotated: (heads) => ['batch', 'tokens', heads * config.headDim],
+    positions: graph.constantInt64([0]),
+    tables,
+  };
   const mask = causalMask(graph);
   const keys: Value[] = [];
   const values: Value[] = [];
@@ -42,7 +47,11 @@ export function sequenceForward(graph: GraphBuilder, config: ModelConfig): Seque
   for (let layer = 0; layer < config.layers; layer++) {
     const at = `model.layers.${layer}`;
     const normed = norm(weights, config, `${at}.input_layernorm`, rows);
-    const { attended, key, value } = causalAttention(config, projections(weights, layer, normed, placement), mask);
+    const { attended, key, value } = causalAttention(
+      config,
+      projections(weights, config, layer, normed, placement),
+      mask,
+    );
     keys.push(key);
     values.push(value);
     rows = linear(weights, `${at}.self_attn.o_proj`, attended, rows);
