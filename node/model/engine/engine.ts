@@ -81,7 +81,12 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     const abort = (): void => worker.postMessage({ abort: id });
     signal?.addEventListener('abort', abort, { once: true });
     worker.ref();
-    worker.postMessage({ id, request });
+    try {
+      worker.postMessage({ id, request });
+    } catch (cause) {
+      pending.delete(id); // what was asked cannot be cloned
+      reject(new SwarmError('ENGINE_FAILED', `The request cannot be sent: ${errorText(cause)}`, {}, { cause }));
+    }
     return promise.finally(() => {
       signal?.removeEventListener('abort', abort);
       if (pending.size === 0) worker.unref();

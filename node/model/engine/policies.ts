@@ -124,6 +124,7 @@ export function createPolicies(limits: EngineLimits): Policies {
     decoder: await createDecoder(config, {
       threads: limits.threads,
       cacheBytes: limits.memoryBytes * CACHE_SHARE,
+      activationBytes: limits.memoryBytes * ACTIVATIONS_SHARE,
     }),
     replayer: createReplayer(config, {
       threads: limits.threads,

@@ -12,6 +12,7 @@ import { paddedVocabularyMask } from '../llama/scoring.ts';
 import { hasCut, logProbability, softmax } from '../sampling/distribution.ts';
 import { cutIntervals } from '../sampling/near-cut.ts';
 import { checkTokens } from './decoder.ts';
+import { type Pass, passBytes, planPasses } from './passes.ts';
 import { createGraphSession, floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
 
 /** How near a cut a second interval is given; the δ of spec/rollouts.md. */
@@ -41,39 +42,8 @@ export interface Replayer {
   dispose(): Promise<void>;
 }
 
-/** Sequences that share a pass, and the width they are padded to. */
-interface Pass {
-  readonly width: number;
-  readonly members: readonly number[];
-}
-
 /** Tokens that are fed: all but the last, which nothing follows. */
 const fedTokens = ({ prompt, tokens }: ReplayRequest): number => prompt.length + tokens.length - 1;
-
-/** A generous count of the bytes that a pass keeps at once. */
-function passBytes(config: ModelConfig, rows: number, width: number): number {
-  const perToken = 5 * config.vocabSize + 8 * config.hiddenSize + 3 * config.intermediateSize;
-  return 4 * rows * width * (perToken + 2 * config.heads * width);
-}
-
-/** Like lengths together, each pass within the budget (or one sequence alone). */
-function planPasses(config: ModelConfig, sequences: readonly ReplayRequest[], budget: number): Pass[] {
-  const order = [...sequences.keys()].sort((a, b) => fedTokens(sequences[a]!) - fedTokens(sequences[b]!));
-  const passes: Pass[] = [];
-  let members: number[] = [];
-  let width = 0;
-  for (const index of order) {
-    const next = fedTokens(sequences[index]!);
-    if (members.length > 0 && passBytes(config, members.length + 1, next) > budget) {
-      passes.push({ width, members });
-      members = [];
-    }
-    members.push(index);
-    width = next;
-  }
-  if (members.length > 0) passes.push({ width, members });
-  return passes;
-}
 
 /** Inputs of a pass: fed tokens and what follows each, right-padded with 0. */
 function passInputs(sequences: readonly ReplayRequest[], { width, members }: Pass): Tensors {
@@ -207,7 +177,8 @@ export function createReplayer(config: ModelConfig, init: ReplayerInit): Replaye
     replay: async (job) => {
       for (const sequence of job.sequences) checkSequence(config, job.sampling, sequence);
       const answers: ReplayedSequence[] = new Array(job.sequences.length);
-      for (const pass of planPasses(config, job.sequences, init.activationBytes)) {
+      const bytes = (rows: number, width: number): number => passBytes(config, rows, width, true);
+      for (const pass of planPasses(job.sequences.map(fedTokens), bytes, init.activationBytes)) {
         if (job.isAborted?.()) throw new SwarmError('INTERRUPTED', 'Replay was given up before it ended.');
         await runPass(job, pass, answers);
       }

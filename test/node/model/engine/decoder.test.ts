@@ -30,7 +30,7 @@ for (const name of ['llama-tied-gqa', 'llama-mha-untied-bf16', 'llama-biases', '
     const { config, weights } = await loadModelFolder(join(vectorsDir(), 'models', name));
     const prompt = Uint32Array.from((expected.input_ids as number[][])[0]!);
     const greedy = expected.greedy_tokens as number[];
-    const decoder = await createDecoder(config, { threads: 1, cacheBytes: CACHE });
+    const decoder = await createDecoder(config, { threads: 1, cacheBytes: CACHE, activationBytes: CACHE });
     const sampling = plain({ topK: 1, maxNewTokens: greedy.length, endTokens: [], tokenCount: config.vocabSize });
     const groups = [{ prompt, sequenceSeeds: [seed(0), seed(1)] }];
     const [sequences] = await decoder.generate({ weights: weightFeeds(weights), sampling, groups });
@@ -43,11 +43,11 @@ for (const name of ['llama-tied-gqa', 'llama-mha-untied-bf16', 'llama-biases', '
   });
 }
 
-const prompts = [[3], [4, 5, 6, 7, 8], [9, 2], [10, 11, 12], [3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3]];
+const prompts = [1, 5, 2, 70, 3, 40, 11].map((length) => Array.from({ length }, (_, k) => 2 + ((7 * k + length) % 22)));
 
 async function generateWith(cacheBytes: number, groupsAtOnce: number, perGroup: number): Promise<GeneratedSequence[]> {
   const { config, weights } = randomModel({ layers: 3, tiedHead: false }, 5);
-  const decoder = await createDecoder(config, { threads: 1, cacheBytes });
+  const decoder = await createDecoder(config, { threads: 1, cacheBytes, activationBytes: 20_000 });
   const all: GeneratedSequence[] = [];
   for (let first = 0; first < prompts.length; first += groupsAtOnce) {
     const groups = prompts.slice(first, first + groupsAtOnce).map((prompt, k) => ({
@@ -64,7 +64,7 @@ async function generateWith(cacheBytes: number, groupsAtOnce: number, perGroup: 
 test('neighbours, budget and order do not change a sequence', async () => {
   const alone = await generateWith(CACHE, 1, 6);
   const together = await generateWith(CACHE, prompts.length, 6);
-  const tight = await generateWith(4 * 3 * 2 * 2 * 96 * 4 * 4, prompts.length, 6); // four rows at a time
+  const tight = await generateWith(4 * (2 * 3 * 2 * 160 * 4 * 4), prompts.length, 6); // four rows at a time
   assert.equal(alone.length, prompts.length * 6);
   assert.ok(alone.some(({ finish }) => finish === 'eos') && alone.some(({ finish }) => finish === 'length'));
   for (const other of [together, tight]) {
@@ -91,8 +91,8 @@ test('an end token ends, is kept, and carries no state of its own', async () => 
 
 test('what cannot be generated is refused by code', async () => {
   const { config, weights } = randomModel({ maxPositions: 32 });
-  const decoder = await createDecoder(config, { threads: 1, cacheBytes: CACHE });
-  const cramped = await createDecoder(config, { threads: 1, cacheBytes: 100 });
+  const decoder = await createDecoder(config, { threads: 1, cacheBytes: CACHE, activationBytes: CACHE });
+  const cramped = await createDecoder(config, { threads: 1, cacheBytes: 100, activationBytes: CACHE });
   const job = (prompt: number[], change: Partial<SamplingSettings> = {}) => ({
     weights: weightFeeds(weights),
     sampling: plain({ maxNewTokens: 4, ...change }),

@@ -30,7 +30,7 @@ async function generateAndReplay(
   const { config, weights } = randomModel(shape, k);
   const random = randomNumbers(k);
   const feeds = weightFeeds(weights);
-  const decoder = await createDecoder(config, { threads: 1, cacheBytes: 8 << 20 });
+  const decoder = await createDecoder(config, { threads: 1, cacheBytes: 8 << 20, activationBytes: 1 << 18 });
   const replayer = createReplayer(config, { threads: 1, activationBytes: 1 << 20 });
   const groups = Array.from({ length: 4 }, (_, g) => ({
     prompt: Uint32Array.from({ length: 1 + Math.floor(random() * 20) }, () =>

@@ -1,0 +1,223 @@
+// The rows of one call of `generate`, from the first prompt to the last end token: admitted while memory allows, stepped
+// together, replaced as they finish. Invariants: every sequence asked for ends exactly once; rows never see each other,
+// so what a sequence is depends on its prompt, seed and policy only, up to float32 rounding by batch size.
+
+import { SwarmError } from '../../protocol/errors.ts';
+import type { GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
+import type { ModelConfig } from '../config.ts';
+import { cacheNames } from '../llama/decode.ts';
+import { rowOf } from '../sampling/distribution.ts';
+import { createSampler, type Sampler } from '../sampling/draw.ts';
+import { type DecodeRow, GrowingSequence, type PromptRow } from './decode-rows.ts';
+import { createKeyValueCache, type KeyValueCache } from './kv-cache.ts';
+import { passBytes, planPasses } from './passes.ts';
+import { floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
+
+/** Prompts shorter than this are read step by step beside the other rows, which costs no pass of their own. */
+const MIN_PREFILL_TOKENS = 4;
+
+/** What one call of `generate` works with. */
+export interface DecodeJob {
+  /** from `weightFeeds` */
+  readonly weights: Tensors;
+  readonly sampling: SamplingSettings;
+  readonly groups: readonly GenerateRequest[];
+  /** asked before each step; true gives up with INTERRUPTED */
+  readonly isAborted?: () => boolean;
+}
+
+/** The groups as prompt rows; a group larger than the budget is read in parts. */
+function promptRows(groups: readonly GenerateRequest[], budget: number): PromptRow[] {
+  return groups.flatMap((request, group) => {
+    const rows: PromptRow[] = [];
+    for (let first = 0; first < request.sequenceSeeds.length; first += budget) {
+      const count = Math.min(budget, request.sequenceSeeds.length - first);
+      rows.push({ kind: 'prompt', request, group, members: Array.from({ length: count }, (_, k) => first + k) });
+    }
+    return rows;
+  });
+}
+
+/** What a batch runs: `prefill` reads prompts of admitted groups in as few passes as memory allows. */
+export interface DecodeSessions {
+  readonly decode: GraphSession;
+  readonly prefill: GraphSession;
+  readonly activationBytes: number;
+}
+
+/** The state of one call of `generate`. */
+export class DecodeBatch {
+  readonly #config: ModelConfig;
+  readonly #sessions: DecodeSessions;
+  readonly #job: DecodeJob;
+  readonly #sampler: Sampler;
+  readonly #cache: KeyValueCache;
+  readonly #waiting: PromptRow[];
+  readonly #budget: number;
+  readonly #done: GeneratedSequence[][];
+  #rows: DecodeRow[] = [];
+  #lengths: number[] = [];
+
+  /** @param maxTokens the longest that a row may become */
+  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, budget: number, maxTokens: number) {
+    this.#config = config;
+    this.#sessions = sessions;
+    this.#job = job;
+    this.#budget = budget;
+    this.#sampler = createSampler(job.sampling, Math.min(job.sampling.tokenCount, config.vocabSize));
+    const sequences = job.groups.reduce((sum, { sequenceSeeds }) => sum + sequenceSeeds.length, 0);
+    this.#cache = createKeyValueCache(config, Math.min(budget, sequences), maxTokens);
+    this.#waiting = promptRows(job.groups, budget).reverse();
+    this.#done = job.groups.map(() => []);
+  }
+
+  async run(): Promise<GeneratedSequence[][]> {
+    for (;;) {
+      if (this.#job.isAborted?.()) throw new SwarmError('INTERRUPTED', 'Generation was given up before it ended.');
+      await this.#prefill(this.#admit());
+      if (this.#rows.length === 0) return this.#done;
+      await this.#step();
+    }
+  }
+
+  /**
+   * Lets groups in while their sequences fit: a prompt's row counts as all the sequences it will become.
+   * @returns the first of the new rows
+   */
+  #admit(): number {
+    const first = this.#rows.length;
+    let reserved = 0;
+    for (const row of this.#rows) reserved += row.kind === 'prompt' ? row.members.length : 1;
+    for (let next = this.#waiting.at(-1); next !== undefined; next = this.#waiting.at(-1)) {
+      if (reserved + next.members.length > this.#budget) break;
+      reserved += next.members.length;
+      this.#rows.push(next);
+      this.#lengths.push(0);
+      this.#waiting.pop();
+    }
+    return first;
+  }
+
+  /** Reads the prompts of rows from `first` on, all but the last token, whose logits the next step gives. */
+  async #prefill(first: number): Promise<void> {
+    const rows: { readonly at: number; readonly prompt: Uint32Array }[] = [];
+    for (const [at, row] of this.#rows.entries()) {
+      if (at < first || row.kind !== 'prompt' || row.request.prompt.length <= MIN_PREFILL_TOKENS) continue;
+      rows.push({ at, prompt: row.request.prompt.subarray(0, -1) });
+    }
+    const lengths = rows.map(({ prompt }) => prompt.length);
+    this.#cache.reserve(Math.max(0, ...lengths) + 1, first);
+    const bytes = (count: number, width: number): number => passBytes(this.#config, count, width, false);
+    for (const { width, members } of planPasses(lengths, bytes, this.#sessions.activationBytes)) {
+      const ids = new Int32Array(members.length * width);
+      for (const [row, index] of members.entries()) ids.set(rows[index]!.prompt, row * width);
+      const shape = [members.length, width];
+      const outputs = await this.#sessions.prefill.run({ ...this.#job.weights, input_ids: intTensor(ids, shape) });
+      for (const [row, index] of members.entries())
+        this.#fillRow(rows[index]!.at, outputs, row, width, lengths[index]!);
+    }
+  }
+
+  #fillRow(at: number, outputs: Tensors, row: number, width: number, tokens: number): void {
+    for (let layer = 0; layer < this.#config.layers; layer++) {
+      const names = cacheNames(layer);
+      this.#cache.fill('keys', layer, at, { data: floatsOf(outputs, names.newKey), row, width }, tokens);
+      this.#cache.fill('values', layer, at, { data: floatsOf(outputs, names.newValue), row, width }, tokens);
+    }
+    this.#lengths[at] = tokens;
+  }
+
+  async #step(): Promise<void> {
+    const count = this.#rows.length;
+    const lengths = Int32Array.from(this.#lengths);
+    this.#cache.reserve(Math.max(...this.#lengths) + 1, count);
+    const ids = Int32Array.from(this.#rows, (row, k) =>
+      row.kind === 'prompt' ? row.request.prompt[this.#lengths[k]!]! : row.sequence.lastToken,
+    );
+    const outputs = await this.#sessions.decode.run(this.#feeds(ids, lengths));
+    for (let layer = 0; layer < this.#config.layers; layer++) {
+      const names = cacheNames(layer);
+      this.#cache.append('keys', layer, floatsOf(outputs, names.newKey), lengths);
+      this.#cache.append('values', layer, floatsOf(outputs, names.newValue), lengths);
+    }
+    this.#take(count, floatsOf(outputs, 'logits'), floatsOf(outputs, 'hidden'));
+    this.#compact();
+  }
+
+  #feeds(ids: Int32Array, lengths: Int32Array): Tensors {
+    const { layers, keyValueHeads, headDim } = this.#config;
+    const feeds: Record<string, Tensors[string]> = { ...this.#job.weights };
+    const count = ids.length;
+    const shape = [count, keyValueHeads, this.#cache.capacity, headDim];
+    feeds.input_ids = intTensor(ids, [count]);
+    feeds.lengths = intTensor(lengths, [count]);
+    for (let layer = 0; layer < layers; layer++) {
+      const names = cacheNames(layer);
+      feeds[names.key] = floatTensor(this.#cache.keys(layer, count), shape);
+      feeds[names.value] = floatTensor(this.#cache.values(layer, count), shape);
+    }
+    return feeds;
+  }
+
+  /** What a step's outputs mean for each of its rows. */
+  #take(count: number, logits: Float32Array, hidden: Float32Array): void {
+    const { vocabSize, hiddenSize } = this.#config;
+    for (let k = 0; k < count; k++) {
+      const row = this.#rows[k]!;
+      this.#lengths[k]!++;
+      if (row.kind === 'sequence') {
+        row.sequence.keepState(rowOf(hidden, k, hiddenSize));
+        row.sequence.draw(rowOf(logits, k, vocabSize), this.#sampler);
+      } else if (this.#lengths[k] === row.request.prompt.length) {
+        this.#fork(k, row, rowOf(logits, k, vocabSize));
+      }
+    }
+  }
+
+  /** Turns a prompt that was read whole into its sequences, each with a first token and a copy of the cache. */
+  #fork(at: number, row: PromptRow, logits: Float32Array): void {
+    const length = this.#lengths[at]!;
+    let place: number = at;
+    for (const index of row.members) {
+      const seed = row.request.sequenceSeeds[index]!;
+      const sequence = new GrowingSequence(
+        { group: row.group, index },
+        seed,
+        this.#job.sampling,
+        this.#config.hiddenSize,
+      );
+      sequence.draw(logits, this.#sampler);
+      if (sequence.finish !== null) {
+        this.#finish(sequence);
+        continue;
+      }
+      if (place !== at) this.#cache.copyRow(at, place, length);
+      this.#rows[place] = { kind: 'sequence', sequence };
+      this.#lengths[place] = length;
+      place = this.#rows.length;
+    }
+    if (this.#rows[at] === row) this.#lengths[at] = -1; // every sequence ended with its first token
+  }
+
+  #finish(sequence: GrowingSequence): void {
+    this.#done[sequence.place.group]![sequence.place.index] = sequence.result();
+  }
+
+  /** Takes finished rows out; the last row moves into each gap, so the rows in use stay 0 … n−1. */
+  #compact(): void {
+    for (let k = this.#rows.length - 1; k >= 0; k--) {
+      const row = this.#rows[k]!;
+      const ended = row.kind === 'sequence' ? row.sequence.finish !== null : this.#lengths[k] === -1;
+      if (!ended) continue;
+      if (row.kind === 'sequence') this.#finish(row.sequence);
+      const last = this.#rows.length - 1;
+      if (k !== last) {
+        this.#cache.copyRow(last, k, this.#lengths[last]!);
+        this.#rows[k] = this.#rows[last]!;
+        this.#lengths[k] = this.#lengths[last]!;
+      }
+      this.#rows.pop();
+      this.#lengths.pop();
+    }
+  }
+}
