@@ -7,7 +7,7 @@ import { sha256, toHex } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { BlobStore, Logger } from '../protocol/ports.ts';
 import type { DataDirLayout } from './data-dir.ts';
-import { type FileSystem, moveWhole, readIfThere, syncFile, writeWhole } from './files.ts';
+import { type FileSystem, makeFolder, moveWhole, readIfThere, syncFile, writeWhole } from './files.ts';
 import { diskError, errnoOf } from './fs-error.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
@@ -120,7 +120,7 @@ class FolderOfBlobs implements BlobFiles {
     this.#checkBudget(size);
     this.#reservedBytes += size;
     try {
-      await this.#init.files.mkdir(join(this.#init.layout.blobs, hashHex.slice(0, 2)), { recursive: true });
+      await makeFolder(this.#init.files, join(this.#init.layout.blobs, hashHex.slice(0, 2)));
       await write(path);
       this.#sizes.set(hashHex, size);
       this.#usedBytes += size;

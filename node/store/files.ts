@@ -69,6 +69,32 @@ async function syncFolder(files: FileSystem, folder: string): Promise<void> {
   }
 }
 
+/**
+ * Makes a folder and those above it. Not mkdir's own `recursive`: that never returns where a folder takes no
+ * children, as under /proc (measured on Node 24).
+ */
+export async function makeFolder(files: FileSystem, path: string, mode = 0o755): Promise<void> {
+  try {
+    await files.mkdir(path, { mode });
+  } catch (error) {
+    if (errnoOf(error) === 'EEXIST' && (await files.stat(path)).isDirectory()) return;
+    const above = dirname(path);
+    if (errnoOf(error) !== 'ENOENT' || above === path || (await isThere(files, above))) throw error;
+    await makeFolder(files, above, mode);
+    await files.mkdir(path, { mode }).catch((again: unknown) => {
+      // Another process may have made it meanwhile.
+      if (errnoOf(again) !== 'EEXIST') throw again;
+    });
+  }
+}
+
+async function isThere(files: FileSystem, path: string): Promise<boolean> {
+  return files.stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /** Bytes of a file, null when there is none. */
 export async function readIfThere(files: FileSystem, path: string): Promise<Uint8Array | null> {
   try {

@@ -1,13 +1,14 @@
 // A data directory opened by one process: records in LevelDB, blobs as files, this machine's key.
 // Source: design.md "level stores records …". Invariant: one process at a time; a start cleans up what a killed one left.
 
+import { resolve } from 'node:path';
 import { Level } from 'level';
 import { SwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import type { Logger, Records } from '../protocol/ports.ts';
 import { type BlobFiles, createBlobFiles } from './blobs.ts';
 import { type DataDirLayout, dataDirLayout, runningNode, writePidFile } from './data-dir.ts';
-import { type FileSystem, NODE_FILE_SYSTEM } from './files.ts';
+import { type FileSystem, makeFolder, NODE_FILE_SYSTEM } from './files.ts';
 import { diskError, errnoOf } from './fs-error.ts';
 import { loadIdentity } from './identity.ts';
 import { createRecords, type Database } from './records.ts';
@@ -55,9 +56,9 @@ export async function createStore(init: StoreInit): Promise<Store> {
 
 async function makeFolders(files: FileSystem, layout: DataDirLayout): Promise<void> {
   try {
-    await files.mkdir(layout.dir, { recursive: true, mode: 0o700 });
+    await makeFolder(files, resolve(layout.dir), 0o700);
     for (const folder of [layout.blobs, layout.temporary, layout.partial]) {
-      await files.mkdir(folder, { recursive: true });
+      await makeFolder(files, resolve(folder));
     }
   } catch (error) {
     throw diskError(error, `make the data directory ${layout.dir}`);
@@ -88,7 +89,7 @@ async function removeLeftovers(layout: DataDirLayout, files: FileSystem, logger:
   if (leftovers.length === 0) return;
   logger.info({ count: leftovers.length }, 'removing files that a killed process left unfinished');
   await files.rm(layout.temporary, { recursive: true, force: true });
-  await files.mkdir(layout.temporary, { recursive: true });
+  await makeFolder(files, resolve(layout.temporary));
 }
 
 interface OpenStore {

@@ -11,8 +11,8 @@ export interface Ending {
 
 /**
  * A new empty folder, removed when the test `t` ends.
- * Hooks of node:test run in the order they were set: close what uses the folder in a hook set before this call,
- * or in the test itself.
+ * Hooks of node:test run in the order they were set, this one before those of whatever is made inside: close that in
+ * the test itself (or see tempStore).
  */
 export async function tempDir(t: Ending): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'murmuration-'));
