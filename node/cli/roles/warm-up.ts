@@ -199,7 +199,8 @@ function modelCard(
 ): string {
   const config = parseModelConfig(JSON.parse(configJson));
   const tasks = tasksOf(recipe).map(({ family }) => `\`${family.name}@${family.version}\``);
-  const mix = phases.map(
+  const shown = phases.filter(({ steps }) => steps > 0);
+  const mix = shown.map(
     ({ steps, thinkingShare }) => `${steps} steps with ${Math.round(100 * thinkingShare)} % thinking`,
   );
   const flags = [
