@@ -11,6 +11,7 @@ export interface Evaluation {
   readonly accuracy: number;
   readonly tasks: number;
   readonly completionTokensMean: number;
+  readonly samples: readonly { readonly prompt: string; readonly completion: string; readonly right: boolean }[];
 }
 
 /** Seed of the one sequence sampled for held-out task `index`. */
@@ -31,7 +32,12 @@ export interface EvaluationContext {
  * @param tasks how many held-out tasks (≥ 512 for a figure to be told)
  * @param seed which tasks and which luck
  */
-export async function evaluatePolicy(context: EvaluationContext, tasks: number, seed: number): Promise<Evaluation> {
+export async function evaluatePolicy(
+  context: EvaluationContext,
+  tasks: number,
+  seed: number,
+  samplesShown: number = 0,
+): Promise<Evaluation> {
   const problems = context.recipe.heldOutProblems(tasks, seed);
   const requests = problems.map((problem, index) => ({
     prompt: Uint32Array.from(context.tokenizer.encode(problem.prompt, { addSpecialTokens: true })),
@@ -40,14 +46,18 @@ export async function evaluatePolicy(context: EvaluationContext, tasks: number, 
   const groups = await context.engine.generate(context.policyRoot, context.sampling, requests);
   let right = 0;
   let tokens = 0;
+  const samples: { prompt: string; completion: string; right: boolean }[] = [];
   groups.forEach((sequences, index) => {
     const sequence = sequences[0];
     const problem = problems[index];
     if (sequence === undefined || problem === undefined) return;
     tokens += sequence.tokens.length;
-    if (context.recipe.isRight(problem, completionText(context.tokenizer, sequence))) right++;
+    const completion = completionText(context.tokenizer, sequence);
+    const isRight = context.recipe.isRight(problem, completion);
+    if (isRight) right++;
+    if (samples.length < samplesShown) samples.push({ prompt: problem.prompt, completion, right: isRight });
   });
-  return { accuracy: right / tasks, tasks, completionTokensMean: tokens / tasks };
+  return { accuracy: right / tasks, tasks, completionTokensMean: tokens / tasks, samples };
 }
 
 /** The text that rewards see: the end token, when there is one, removed before decoding; special tokens kept. */

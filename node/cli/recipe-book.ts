@@ -128,7 +128,12 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
       stops.push(inbox.on('recipe', (message) => void onAnnouncement(message)));
       stops.push(inbox.on('offer', onOffer));
       for await (const message of inbox.stored('offer', null)) onOffer(message);
-      for await (const message of inbox.stored('recipe', null)) void onAnnouncement(message);
+      for await (const message of inbox.stored('recipe', null)) {
+        // What is here is taken in before anybody asks; what is not is fetched behind.
+        const isHere = await blobs.has(toHex(decodeRecipeAnnouncement(message.payload).recipe.hash));
+        const done = onAnnouncement(message);
+        if (isHere) await done;
+      }
     },
     stop() {
       abort.abort();

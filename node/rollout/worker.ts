@@ -3,7 +3,6 @@
 // Invariants: a policy never changes inside a group; a group is announced after its body, slot and announcement are on disk,
 // in slot order; what was generated but not written is made again, the same, after a restart; steps never go back.
 
-import { readFile } from 'node:fs/promises';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import { type ModelConfig, parseModelConfig } from '../model/config.ts';
 import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
@@ -243,7 +242,7 @@ class Worker implements RolloutWorker {
         policyStep: policy.policyStep,
       });
     }
-    const config = parseModelConfig(JSON.parse(await readFile(files.configJson, 'utf8')));
+    const config = parseModelConfig(JSON.parse(files.configJson));
     const { alterWeights } = this.#init;
     await engine.load(files, alterWeights === undefined ? {} : { alterWeights });
     const before = this.#loaded;

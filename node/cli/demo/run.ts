@@ -78,7 +78,6 @@ async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmP
     model: init.model,
     trainerDir: dir('trainer'),
     verifierDir: dir('verifier'),
-    seed: init.seed,
   });
   const network = ['--network', `demo-${toHex(randomBytes(6))}`, '--loopback', '--host', '127.0.0.1'];
   const trainer = processes.start('trainer', [

@@ -1,0 +1,69 @@
+// An observer: joins the network with a key of its own in a temporary folder, learns the past by sync, looks, leaves.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { SwarmError } from '../protocol/errors.ts';
+import { participantInspector } from './inspect-participant.ts';
+import type { InspectHandlers } from './inspector.ts';
+import { createParticipant, type Participant } from './participant.ts';
+import { createLogger, systemClock } from './system.ts';
+
+export interface ObserverOptions {
+  readonly network: string;
+  readonly join: readonly string[];
+  readonly loopback: boolean;
+}
+
+const CONNECT_TIMEOUT_MS = 15_000;
+const SETTLE_MS = 1_500;
+const LEARN_TIMEOUT_MS = 20_000;
+const POLL_MS = 100;
+const MAX_DISK_BYTES = 2e9;
+
+/** @throws {SwarmError} PEER_UNREACHABLE when no peer answers in time */
+export async function withObserver<T>(
+  options: ObserverOptions,
+  use: (handlers: InspectHandlers, participant: Participant) => Promise<T>,
+): Promise<T> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'murmur-observer-'));
+  try {
+    const participant = await createParticipant(
+      { emit: () => {}, logger: createLogger('error') },
+      {
+        ...{ dataDir, network: options.network, join: options.join, loopback: options.loopback },
+        ...{ host: options.loopback ? '127.0.0.1' : '0.0.0.0', port: 0, mdns: false, relay: false },
+        ...{ maxDisk: MAX_DISK_BYTES, logLevel: 'error', json: false },
+      },
+    );
+    try {
+      await learn(participant, options.join);
+      return await use(participantInspector(participant, { role: 'observer' }), participant);
+    } finally {
+      await participant.stop();
+    }
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+/** Waits until a peer is there, the recipes are known, and each has brought its newest policy (or nothing new comes). */
+async function learn(participant: Participant, joined: readonly string[]): Promise<void> {
+  const connectBy = systemClock.nowMs() + CONNECT_TIMEOUT_MS;
+  while (participant.host.peers.connected().length === 0) {
+    if (systemClock.nowMs() > connectBy) {
+      throw new SwarmError(
+        'PEER_UNREACHABLE',
+        `no peer answers at ${joined.join(', ')}; check the address and --network`,
+      );
+    }
+    await systemClock.sleep(POLL_MS);
+  }
+  await systemClock.sleep(SETTLE_MS);
+  const learnBy = systemClock.nowMs() + LEARN_TIMEOUT_MS;
+  for (const known of participant.book.list()) {
+    const followed = await participant.follow(known);
+    while (followed.chain.ready() === null && systemClock.nowMs() < learnBy) await systemClock.sleep(POLL_MS);
+  }
+  await systemClock.sleep(SETTLE_MS);
+}

@@ -1,0 +1,116 @@
+// A stopped node, read only: its records through the same inspector and recipe book, with no network behind them.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import { createInboxStore, type InboxStore } from '../network/inbox-store.ts';
+import { fromUtf8, toHex } from '../protocol/bytes.ts';
+import { SwarmError } from '../protocol/errors.ts';
+import { decodeManifest } from '../protocol/manifest.ts';
+import { networkIdOf } from '../protocol/network-id.ts';
+import type { BlobFetcher, Inbox } from '../protocol/ports.ts';
+import { createStore, type Store } from '../store/store.ts';
+import { createInspector, type InspectHandlers } from './inspector.ts';
+import { NETWORK_KEY, NODE_RECORDS, STATUS_KEY } from './participant.ts';
+import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-book.ts';
+import { createLogger, systemClock } from './system.ts';
+
+/** A policy whose files a stopped node left. */
+export interface KeptPolicy {
+  readonly policyStep: number;
+  readonly policyRoot: string;
+  /** a model folder */
+  readonly folder: string;
+}
+
+export interface StoppedNode {
+  readonly book: RecipeBook;
+  readonly handlers: InspectHandlers;
+  /** newest first */
+  keptPolicies(known: KnownRecipe): Promise<readonly KeptPolicy[]>;
+}
+
+/** Opens what a node left in `dataDir`, hands it to `use`, closes it. @throws DATA_DIR_IN_USE while one runs there */
+export async function withStoppedNode<T>(dataDir: string, use: (node: StoppedNode) => Promise<T>): Promise<T> {
+  const logger = createLogger('error');
+  const store = await createStore({ dir: dataDir, maxDiskBytes: Number.MAX_SAFE_INTEGER, logger });
+  try {
+    const network = (await store.records(NODE_RECORDS).get(NETWORK_KEY)) ?? new Uint8Array();
+    if (network.length === 0) throw new SwarmError('NOT_FOUND', `no node ever ran on ${dataDir}`, { dataDir });
+    const records = createInboxStore({
+      records: (name) => store.records(name),
+      networkId: networkIdOf(fromUtf8(network)),
+      logger,
+    });
+    const inbox = offlineInbox(records);
+    const book = createRecipeBook({ inbox, blobs: store.blobs, fetcher: OFFLINE_FETCHER, clock: systemClock, logger });
+    await book.start();
+    try {
+      return await use(stoppedNode(store, inbox, book, fromUtf8(network)));
+    } finally {
+      book.stop();
+    }
+  } finally {
+    await store.close();
+  }
+}
+
+function stoppedNode(store: Store, inbox: Inbox, book: RecipeBook, network: string): StoppedNode {
+  const folderOf = (id: string, root: string): string => join(store.dir, 'policies', id, root);
+  async function keptPolicies(known: KnownRecipe): Promise<KeptPolicy[]> {
+    const id = known.resolved.recipeIdHex;
+    const kept = new Map<number, KeptPolicy>();
+    for await (const message of inbox.stored('manifest', id)) {
+      const { policyStep, policyRoot } = decodeManifest(message.payload);
+      const folder = folderOf(id, toHex(policyRoot));
+      if (existsSync(folder)) kept.set(policyStep, { policyStep, policyRoot: toHex(policyRoot), folder });
+    }
+    return [...kept.values()].sort((a, b) => b.policyStep - a.policyStep);
+  }
+  async function tokenizerOf(id: string): Promise<Tokenizer | null> {
+    const known = book.get(id);
+    const newest = known === undefined ? undefined : (await keptPolicies(known))[0];
+    return newest === undefined ? null : loadTokenizer(newest.folder);
+  }
+  const handlers = createInspector({
+    book,
+    inbox,
+    blobs: store.blobs,
+    tokenizerOf,
+    hasPolicy: async (id, root) => existsSync(folderOf(id, root)),
+    peers: async () => [],
+    async status() {
+      const last = await store.records(NODE_RECORDS).get(STATUS_KEY);
+      const left = last === undefined ? { network } : (JSON.parse(fromUtf8(last)) as Record<string, unknown>);
+      return { running: false, ...left };
+    },
+  });
+  return { book, handlers, keptPolicies };
+}
+
+function offlineInbox(records: InboxStore): Inbox {
+  const offline = (): Promise<never> =>
+    Promise.reject(new SwarmError('NO_RUNNING_NODE', 'no node runs here, so nothing can be published'));
+  return {
+    follow: offline,
+    unfollow: offline,
+    publish: offline,
+    republish: offline,
+    on: () => () => {},
+    async *stored(kind, scope) {
+      for await (const { message } of records.read(kind, scope)) yield message;
+    },
+    reconsider: async () => 0,
+    ignoredCounts: () => ({}),
+  };
+}
+
+const missing = (hashHex: string): Promise<never> =>
+  Promise.reject(new SwarmError('BLOB_MISSING', `${hashHex} is not here, and no network is`));
+
+const OFFLINE_FETCHER: BlobFetcher = {
+  fetch: missing,
+  range: (_peer, hashHex) => missing(hashHex),
+  have: async (_peer, hashes) => hashes.map(() => false),
+  connectedPeers: () => [],
+};

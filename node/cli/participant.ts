@@ -1,0 +1,253 @@
+// What every participant runs, whatever its role: store, host, inbox, blobs, sync, the book of recipes, the chain of
+// policies of each recipe that is followed, and the control socket. Roles are built on top of it.
+// Invariant: `stop` undoes `start` in reverse order, whatever had been reached.
+
+import { join } from 'node:path';
+import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
+import { createShardFetcher } from '../../shardcast/fetch.ts';
+import { createPolicyFolders, type ModelTexts, type PolicyFolders } from '../../shardcast/policies.ts';
+import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
+import type { Host, HostInit } from '../network/host.ts';
+import type { NetworkInbox } from '../network/inbox.ts';
+import type { NetworkMeter } from '../network/metrics.ts';
+import { createNetwork } from '../network/network.ts';
+import { utf8 } from '../protocol/bytes.ts';
+import type { KeyPair } from '../protocol/keys.ts';
+import type { BlobFetcher, Logger, SamplingSettings, SignedMessage } from '../protocol/ports.ts';
+import { createStore, type Store } from '../store/store.ts';
+import type { EmitEvent } from './events.ts';
+import { passphrase } from './identity.ts';
+import type { NetworkOptions } from './options.ts';
+import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-book.ts';
+import { createStageZero } from './stage-zero.ts';
+import { systemClock } from './system.ts';
+
+/** A recipe that this participant follows. */
+export interface FollowedRecipe {
+  readonly known: KnownRecipe;
+  readonly chain: PolicyChainService;
+  readonly policies: PolicyFolders;
+  /** of the newest policy that is here; null while none is */
+  tokenizer(): Promise<Tokenizer | null>;
+  /** how its rollouts are sampled, `tokenCount` from the tokenizer */
+  sampling(tokenizer: Tokenizer): SamplingSettings;
+}
+
+export interface Participant {
+  readonly store: Store;
+  readonly keyPair: KeyPair;
+  readonly host: Host;
+  readonly inbox: NetworkInbox;
+  readonly fetcher: BlobFetcher;
+  readonly meter: NetworkMeter;
+  readonly book: RecipeBook;
+  readonly logger: Logger;
+  followed(): readonly FollowedRecipe[];
+  /** starts to follow a recipe, or gives what is followed already */
+  follow(known: KnownRecipe, options?: FollowOptions): Promise<FollowedRecipe>;
+  /** asks `standing` from now on whether a peer's groups are ignored */
+  setQuarantine(standing: QuarantineCheck): void;
+  stop(): Promise<void>;
+}
+
+export type QuarantineCheck = (recipeIdHex: string, peer: string, policyStep: number) => boolean;
+
+export interface FollowOptions {
+  /** a trainer has the model's texts already */
+  readonly texts?: ModelTexts;
+  /** `all` kept policies (verifier, trainer), or only the `newest` (node, observer) */
+  readonly keep?: 'all' | 'newest';
+}
+
+export interface ParticipantComponents {
+  readonly emit: EmitEvent;
+  readonly logger: Logger;
+}
+
+/** Records about this node itself: the network it was in, the status it last told. */
+export const NODE_RECORDS = 'node';
+export const NETWORK_KEY = 'network';
+export const STATUS_KEY = 'status';
+
+const TCP = (host: string, port: number): string => `/ip4/${host}/tcp/${port}`;
+
+/** Where to listen: TCP on the port, WebSocket on the next (or any free ones). */
+function listenAddresses(options: NetworkOptions): string[] {
+  const host = options.loopback ? '127.0.0.1' : options.host;
+  return [TCP(host, options.port), `${TCP(host, options.port === 0 ? 0 : options.port + 1)}/ws`];
+}
+
+function networkInit(options: NetworkOptions, keyPair: KeyPair, logger: Logger): HostInit {
+  return {
+    keyPair,
+    networkName: options.network,
+    listen: listenAddresses(options),
+    bootstrap: options.join,
+    mdns: options.mdns && !options.loopback,
+    // A loopback swarm has no other way to find its members than through the one it joined.
+    dht: true,
+    loopback: options.loopback,
+    relay: options.loopback ? 'none' : options.relay ? 'server' : 'client',
+    datastoreDir: join(options.dataDir, 'peers'),
+    logger,
+    clock: systemClock,
+    agent: 'murmuration/0.1.0',
+  };
+}
+
+/** Steps before this one are of no use to anybody who asks what went before. */
+function floorStep(followed: FollowedRecipe | undefined): number | null {
+  const newest = followed?.chain.announced()?.policyStep;
+  if (followed === undefined || newest === undefined) return null;
+  return newest - followed.known.resolved.recipe.staleness.maxLagSteps;
+}
+
+/** Opens the data directory and joins the network. @throws whatever store and host throw; nothing is left running then */
+export async function createParticipant(
+  components: ParticipantComponents,
+  options: NetworkOptions,
+): Promise<Participant> {
+  const { emit, logger } = components;
+  const undo: (() => Promise<void> | void)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    const store = await createStore({ dir: options.dataDir, maxDiskBytes: options.maxDisk, logger });
+    undo.push(() => store.close());
+    const keyPair = await store.identity(passphrase());
+    await store.records(NODE_RECORDS).put(NETWORK_KEY, utf8(options.network));
+    const follows = new Map<string, FollowedRecipe>();
+    const isOpen = (id: string): boolean => book.isOpen(id);
+    let quarantine: QuarantineCheck = () => false;
+    const stageZero = createStageZero({ follows, isOpen, isQuarantined: (...asked) => quarantine(...asked) });
+    const network = await createNetwork(
+      { records: (name) => store.records(name), blobs: store.blobs },
+      {
+        ...networkInit(options, keyPair, logger),
+        stageZero: stageZero.checks,
+        floorStep: (id) => floorStep(follows.get(id)),
+      },
+    );
+    const { host, inbox, blobs: fetcher, meter } = network;
+    const book = createRecipeBook({ inbox, blobs: store.blobs, fetcher, clock: systemClock, logger });
+    const follow = createFollow({
+      store,
+      inbox,
+      fetcher,
+      follows,
+      book,
+      emit,
+      logger,
+      undo,
+      forgetSlots: stageZero.forgetBefore,
+    });
+    undo.push(
+      host.onEvent((event) => (event.kind === 'unreachable' ? emit({ event: 'notice', text: event.text }) : undefined)),
+    );
+    undo.push(() => network.stop());
+    await network.start();
+    undo.push(() => book.stop());
+    await book.start();
+    emit({
+      event: 'listening',
+      peerId: keyPair.peerIdString,
+      network: options.network,
+      addresses: host.addresses(),
+      dataDir: options.dataDir,
+    });
+    if (options.join.length === 0 && !options.loopback) {
+      const where = options.mdns
+        ? 'peers on the local network (mDNS) and those known from before'
+        : 'peers known from before';
+      emit({ event: 'notice', text: `no --join given: looking for ${where}` });
+    }
+    return {
+      store,
+      keyPair,
+      host,
+      inbox,
+      fetcher,
+      meter,
+      book,
+      logger,
+      followed: () => [...follows.values()],
+      follow,
+      setQuarantine(standing) {
+        quarantine = standing;
+      },
+      stop,
+    };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+interface FollowComponents {
+  readonly store: Store;
+  readonly inbox: NetworkInbox;
+  readonly fetcher: BlobFetcher;
+  readonly follows: Map<string, FollowedRecipe>;
+  readonly book: RecipeBook;
+  readonly emit: EmitEvent;
+  readonly logger: Logger;
+  readonly undo: (() => Promise<void> | void)[];
+  readonly forgetSlots: (policyStep: number) => void;
+}
+
+function createFollow(components: FollowComponents): Participant['follow'] {
+  const { store, inbox, fetcher, follows, book, logger } = components;
+  return async (known, options = {}) => {
+    const { resolved } = known;
+    const id = resolved.recipeIdHex;
+    const already = follows.get(id);
+    if (already !== undefined) return already;
+    const policies = createPolicyFolders(join(store.dir, 'policies', id));
+    const shards = createShardFetcher({ fetcher, blobs: store.blobs, clock: systemClock, logger });
+    const chain = createPolicyChain(
+      { inbox, blobs: store.blobs, fetcher, shards, policies, clock: systemClock, logger },
+      {
+        recipe: resolved,
+        follow: options.keep ?? 'newest',
+        ...(options.texts === undefined ? {} : { texts: options.texts }),
+      },
+    );
+    const followed: FollowedRecipe = {
+      known,
+      chain,
+      policies,
+      tokenizer: createTokenizerCache(chain, policies),
+      sampling: (tokenizer) => ({ ...resolved.recipe.sampling, tokenCount: tokenizer.vocabSize }),
+    };
+    follows.set(id, followed);
+    chain.onReady((policy) => {
+      components.emit({ event: 'policy', recipeId: id, policyStep: policy.policyStep, policyRoot: policy.policyRoot });
+    });
+    const onManifest = (message: SignedMessage, scope: string | null): void => {
+      if (scope !== id) return;
+      book.heard(id, systemClock.nowMs());
+      const newest = chain.announced();
+      if (newest?.closing === true) book.close(id);
+      components.forgetSlots((newest?.policyStep ?? 0) - resolved.recipe.staleness.maxLagSteps - 1);
+      void inbox
+        .reconsider(id)
+        .catch((error: unknown) => logger.warn({ error: String(error), manifest: message.idHex }, 'reconsider failed'));
+    };
+    await chain.start();
+    components.undo.push(() => chain.stop());
+    components.undo.push(inbox.on('manifest', onManifest));
+    await inbox.follow(id);
+    return followed;
+  };
+}
+
+/** The tokenizer is the same for every policy of a recipe: loaded once. */
+function createTokenizerCache(chain: PolicyChainService, policies: PolicyFolders): () => Promise<Tokenizer | null> {
+  let loaded: Tokenizer | null = null;
+  return async () => {
+    const ready = chain.ready();
+    if (loaded === null && ready !== null) loaded = await loadTokenizer(policies.dirOf(ready.policyRoot));
+    return loaded;
+  };
+}

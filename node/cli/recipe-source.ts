@@ -1,0 +1,41 @@
+// A recipe as a command is given it (a file, or the name of a shipped one), completed with keys and the model's hashes.
+
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { extname, resolve } from 'node:path';
+import { completeRecipe, type RecipeFill } from '../../recipes/complete.ts';
+import { canonicalRecipe, parseRecipeText, type RecipeSource } from '../../recipes/schema.ts';
+import type { RecipeModel } from '../../recipes/sections.ts';
+import { modelFingerprint } from '../model/folder.ts';
+import { toHex } from '../protocol/bytes.ts';
+import { SwarmError } from '../protocol/errors.ts';
+import { shippedRecipeFile } from './shipped.ts';
+
+/**
+ * @param text a path to YAML or JSON, or the name of a shipped recipe
+ * @throws {SwarmError} RECIPE_NOT_FOUND, RECIPE_INVALID, RECIPE_TOO_LARGE
+ */
+export async function readRecipeSource(text: string): Promise<RecipeSource> {
+  const file = [resolve(text), shippedRecipeFile(text)].find(
+    (path) => existsSync(path) && /\.(ya?ml|json)$/.test(path),
+  );
+  if (file === undefined) {
+    throw new SwarmError(
+      'RECIPE_NOT_FOUND',
+      `no recipe file ${text} (.yaml, .yml or .json) and no shipped recipe of that name; shipped are arrows, sums and sorting`,
+      { recipe: text },
+    );
+  }
+  return parseRecipeText(await readFile(file, 'utf8'), extname(file) === '.json' ? 'json' : 'yaml');
+}
+
+/** What a recipe says of the model in a folder. @throws {SwarmError} MODEL_FILE_MISSING and others of the folder */
+export async function recipeModelOf(folder: string): Promise<RecipeModel> {
+  const { policyRoot, configHash, tokenizerHash } = await modelFingerprint(folder);
+  return { initialPolicyRoot: toHex(policyRoot), configHash: toHex(configHash), tokenizerHash: toHex(tokenizerHash) };
+}
+
+/** The bytes that are signed: template and what only the submitter knows. */
+export function completeToBytes(source: RecipeSource, fill: RecipeFill): Uint8Array {
+  return canonicalRecipe(completeRecipe(source, fill));
+}

@@ -1,0 +1,59 @@
+// Runs an inspecting command: asks the running node, or looks as an observer, or reads what a stopped node left.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { isSwarmError, SwarmError } from '../../protocol/errors.ts';
+import type { InspectMethod, InspectOptions } from '../commands/inspect.ts';
+import { askControl } from '../control.ts';
+import { EXIT_OK } from '../exit-codes.ts';
+import type { Row } from '../inspector.ts';
+import { withObserver } from '../observer.ts';
+import { withStoppedNode } from '../offline.ts';
+import { table, tree } from '../table.ts';
+
+type Params = Readonly<Record<string, unknown>>;
+
+export async function runInspect(method: InspectMethod, params: Params, options: InspectOptions): Promise<number> {
+  const result = await ask(method, params, options);
+  process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : render(method, result));
+  return EXIT_OK;
+}
+
+async function ask(method: InspectMethod, params: Params, options: InspectOptions): Promise<unknown> {
+  if (options.join.length > 0) return withObserver(options, async (handlers) => handlers[method]?.(params));
+  const dataDir = nodeDataDir(options.dataDir);
+  try {
+    return await askControl(dataDir, method, params);
+  } catch (error) {
+    if (!isSwarmError(error, 'NO_RUNNING_NODE') || !existsSync(join(dataDir, 'db'))) throw error;
+  }
+  return withStoppedNode(dataDir, async ({ handlers }) => handlers[method]?.(params));
+}
+
+/** A demo leaves one data directory a process; its trainer knows most. */
+export function nodeDataDir(dataDir: string): string {
+  const ofDemo = join(dataDir, 'trainer');
+  return existsSync(join(dataDir, 'demo.json')) || existsSync(join(ofDemo, 'db')) ? ofDemo : dataDir;
+}
+
+function render(method: InspectMethod, result: unknown): string {
+  switch (method) {
+    case 'status':
+    case 'rollout':
+      return tree(result as Row);
+    case 'peers':
+      return table(result as Row[], 'no peers yet');
+    case 'recipes': {
+      const { recipes, offers } = result as { recipes: Row[]; offers: Row[] };
+      return `${table(recipes, 'no recipes known yet')}\ntrainers that offer\n${table(offers, 'none heard of')}`;
+    }
+    case 'rollouts':
+      return table(result as Row[], 'no rollouts seen yet');
+    case 'verdicts':
+      return table(result as Row[], 'no verdicts seen yet');
+    case 'weights':
+      return table(result as Row[], 'no policies published yet');
+    default:
+      throw new SwarmError('INTERNAL', `nothing shows ${String(method)}`);
+  }
+}

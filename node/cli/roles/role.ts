@@ -1,0 +1,132 @@
+// The life of a long-running role: join, serve the control socket, work, end cleanly on Ctrl-C.
+// Invariant: whatever was started is stopped in reverse order; a second Ctrl-C ends the process at once.
+
+import { rm } from 'node:fs/promises';
+import type { RecipeModel } from '../../../recipes/sections.ts';
+import { toHex } from '../../protocol/bytes.ts';
+import { errorText } from '../../protocol/errors.ts';
+import { type ControlHandler, controlSocketPath, serveControl } from '../control.ts';
+import { createReporter, type EmitEvent } from '../events.ts';
+import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
+import { participantInspector, type RoleView, saveStatus } from '../inspect-participant.ts';
+import type { NetworkOptions } from '../options.ts';
+import { createParticipant, type Participant } from '../participant.ts';
+import type { KnownRecipe } from '../recipe-book.ts';
+import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
+import { createLogger, systemClock } from '../system.ts';
+
+export interface RoleContext {
+  readonly participant: Participant;
+  readonly emit: EmitEvent;
+  /** aborts when the role is to end */
+  readonly signal: AbortSignal;
+  /** called in reverse order at the end */
+  onStop(step: () => Promise<void> | void): void;
+  /** ends the role as if it had been asked to */
+  finish(): void;
+}
+
+export interface Role {
+  readonly view: RoleView;
+  readonly control?: Readonly<Record<string, ControlHandler>>;
+}
+
+const STATUS_EVERY_MS = 5_000;
+
+/** Runs a role until it is interrupted or finishes by itself. @returns the exit code */
+export async function runRole(
+  options: NetworkOptions,
+  start: (context: RoleContext) => Promise<Role>,
+): Promise<number> {
+  const emit = createReporter(options.json, process.stdout);
+  const logger = createLogger(options.logLevel);
+  const ending = new AbortController();
+  let interrupted = false;
+  const onSignal = (): void => {
+    if (interrupted) process.exit(EXIT_INTERRUPTED);
+    interrupted = true;
+    ending.abort();
+  };
+  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  const stops: (() => Promise<void> | void)[] = [];
+  const participant = await createParticipant({ emit, logger }, options);
+  try {
+    const role = await start({
+      participant,
+      emit,
+      signal: ending.signal,
+      onStop: (step) => void stops.push(step),
+      finish: () => ending.abort(),
+    });
+    const inspector = participantInspector(participant, role.view);
+    const control = await serveControl(options.dataDir, {
+      ...inspector,
+      identity: async () => ({ publicKey: toHex(participant.keyPair.publicKey) }),
+      submit: submitHandler(participant),
+      ...role.control,
+    });
+    stops.push(() => control.close());
+    while (!ending.signal.aborted) {
+      await saveStatus(participant, role.view).catch((error: unknown) =>
+        logger.warn({ error: errorText(error) }, 'status not saved'),
+      );
+      await systemClock.sleep(STATUS_EVERY_MS, ending.signal);
+    }
+    await saveStatus(participant, role.view);
+  } finally {
+    for (const step of stops.splice(0).reverse()) await step();
+    await participant.stop();
+    await rm(controlSocketPath(options.dataDir), { force: true });
+  }
+  emit({ event: 'stopped' });
+  return interrupted && !options.json ? EXIT_INTERRUPTED : EXIT_OK;
+}
+
+/** `murmur submit` beside a running node: signed with the node's key. */
+function submitHandler(participant: Participant): ControlHandler {
+  return async (params) => {
+    const { recipe, trainers, verifiers, model } = params as {
+      readonly recipe: string;
+      readonly trainers: readonly string[];
+      readonly verifiers: readonly string[];
+      readonly model: RecipeModel;
+    };
+    const author = toHex(participant.keyPair.publicKey);
+    const bytes = completeToBytes(await readRecipeSource(recipe), { author, trainers, verifiers, model });
+    const known = await participant.book.submit(bytes);
+    return { recipeId: known.resolved.recipeIdHex, name: known.resolved.recipe.name, author };
+  };
+}
+
+/**
+ * Calls `work` for recipes as they become known and open: for every one, or (`single`) for one at a time, the newest.
+ * @param wanted id, its beginning, or name: only that recipe, open or not
+ */
+export function watchRecipes(
+  context: RoleContext,
+  init: { readonly wanted: string | undefined; readonly onOpen: (known: KnownRecipe) => Promise<void> },
+): void {
+  const { book, logger } = context.participant;
+  const taken = new Set<string>();
+  const look = async (): Promise<void> => {
+    for (const known of init.wanted === undefined ? book.list() : [book.find(init.wanted)]) {
+      if (known === undefined) continue;
+      const id = known.resolved.recipeIdHex;
+      if (taken.has(id) || (init.wanted === undefined && !book.isOpen(id))) continue;
+      taken.add(id);
+      context.emit({ event: 'recipe', recipeId: id, name: known.resolved.recipe.name, state: 'working' });
+      await init.onOpen(known).catch((error: unknown) => {
+        taken.delete(id);
+        logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
+      });
+    }
+  };
+  let turn = Promise.resolve();
+  const timer = setInterval(() => {
+    turn = turn.then(look);
+  }, 500);
+  context.onStop(async () => {
+    clearInterval(timer);
+    await turn;
+  });
+}

@@ -1,0 +1,18 @@
+// A recipe's tokenizer comes with its first policy: roles wait for it.
+
+import type { Tokenizer } from '../../model/tokenizer.ts';
+import { SwarmError } from '../../protocol/errors.ts';
+import type { FollowedRecipe } from '../participant.ts';
+import { systemClock } from '../system.ts';
+
+const POLL_MS = 200;
+
+/** @throws {SwarmError} INTERRUPTED when `signal` aborts before a policy is here */
+export async function waitForTokenizer(followed: FollowedRecipe, signal: AbortSignal): Promise<Tokenizer> {
+  while (!signal.aborted) {
+    const tokenizer = await followed.tokenizer();
+    if (tokenizer !== null) return tokenizer;
+    await systemClock.sleep(POLL_MS, signal);
+  }
+  throw new SwarmError('INTERRUPTED', 'stopped before the first policy arrived');
+}

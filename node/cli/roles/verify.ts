@@ -1,0 +1,169 @@
+// `murmur verify`: one verifier for each open recipe, sharing an engine; what it rejects is told as it happens.
+
+import { createVerifier, type Verifier } from '../../../verifier/service.ts';
+import { parseModelConfig } from '../../model/config.ts';
+import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { toHex } from '../../protocol/bytes.ts';
+import type { Evidence } from '../../protocol/check.ts';
+import { SwarmError } from '../../protocol/errors.ts';
+import { peerIdStringOf } from '../../protocol/keys.ts';
+import type { PolicyEngine } from '../../protocol/ports.ts';
+import { decodeVerdict } from '../../protocol/verdict.ts';
+import type { VerifyOptions } from '../commands/verify.ts';
+import { chooseThreads } from '../compute.ts';
+import type { Row } from '../inspector.ts';
+import type { FollowedRecipe } from '../participant.ts';
+import { systemClock, systemRandom } from '../system.ts';
+import { cell } from '../table.ts';
+import { type RoleContext, runRole, watchRecipes } from './role.ts';
+import { waitForTokenizer } from './tokenizer.ts';
+
+const TELL_EVERY_MS = 2_000;
+
+export async function runVerify(options: VerifyOptions): Promise<number> {
+  return runRole(options, async (context) => {
+    const engine = createPolicyEngine({
+      threads: chooseThreads(options.threads),
+      memoryBytes: options.memory,
+      logger: context.participant.logger,
+    });
+    context.onStop(() => engine.close());
+    const verifiers = new Map<string, Verifier>();
+    watchRecipes(context, {
+      wanted: options.recipe,
+      onOpen: async (known) => {
+        const followed = await context.participant.follow(known, { keep: 'all' });
+        verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, engine, followed));
+      },
+    });
+    context.onStop(async () => {
+      for (const verifier of verifiers.values()) await verifier.stop();
+    });
+    context.participant.setQuarantine(
+      (id, peer, step) => verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false,
+    );
+    tellFigures(context, verifiers);
+    return {
+      view: {
+        role: 'verifier',
+        details: () => ({ verifier: shownVerifiers(verifiers) }),
+        standing: () => standingRows(verifiers),
+      },
+    };
+  });
+}
+
+/** Starts the verifier of one recipe and tells its rejections and quarantines. */
+export async function startVerifier(
+  context: RoleContext,
+  engine: PolicyEngine,
+  followed: FollowedRecipe,
+): Promise<Verifier> {
+  const { participant, signal } = context;
+  const tokenizer = await waitForTokenizer(followed, signal);
+  const ready = followed.chain.ready();
+  const files = ready === null ? null : await followed.chain.files(ready.policyRoot);
+  if (files === null)
+    throw new SwarmError('POLICY_NOT_LOADED', 'the policy went away while the verifier started; it is tried again');
+  const config = parseModelConfig(JSON.parse(files.configJson));
+  const recipe = followed.known.resolved;
+  const verifier = createVerifier(
+    {
+      inbox: participant.inbox,
+      blobs: participant.fetcher,
+      chain: followed.chain,
+      engine,
+      records: participant.store.records(`verifier-${recipe.recipeIdHex}`),
+      clock: systemClock,
+      random: systemRandom,
+      logger: participant.logger,
+      tokenizer,
+    },
+    {
+      recipe,
+      peerId: participant.keyPair.peerIdString,
+      modelVocabulary: config.vocabSize,
+      hiddenSize: config.hiddenSize,
+    },
+  );
+  context.onStop(tellRejections(context, verifier, recipe.recipeIdHex));
+  await verifier.start();
+  return verifier;
+}
+
+function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: string): () => void {
+  const { participant, emit } = context;
+  const told = new Set<string>();
+  const judged = new Map<string, number>();
+  return participant.inbox.on('verdict', (message, scope) => {
+    if (scope !== recipeIdHex || message.peerIdString !== participant.keyPair.peerIdString) return;
+    const verdict = decodeVerdict(message.payload);
+    const peerId = peerIdStringOf(verdict.peerId);
+    const judgedOfPeer = (judged.get(peerId) ?? 0) + 1;
+    judged.set(peerId, judgedOfPeer);
+    if (verdict.answer !== 'reject') return;
+    emit({
+      event: 'rejected',
+      peerId,
+      groupId: toHex(verdict.groupId),
+      slot: verdict.slot,
+      policyStep: verdict.policyStep,
+      code: verdict.code ?? 'INTERNAL',
+      why: describeEvidence(verdict.evidence),
+      judgedOfPeer,
+    });
+    // Standing is settled with the verdict; look at it once this event has been told.
+    setTimeout(() => {
+      const standing = verifier.stats().peers.find((each) => each.peer === peerId);
+      const until = standing?.quarantinedUntilStep ?? null;
+      if (until === null || told.has(`${peerId} ${until}`)) return;
+      told.add(`${peerId} ${until}`);
+      emit({ event: 'quarantined', peerId, untilStep: until, judgedOfPeer });
+    }, 250).unref();
+  });
+}
+
+function describeEvidence(evidence: Evidence | undefined): string {
+  return evidence === undefined ? 'no numbers apply' : cell(evidence);
+}
+
+function sum(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((a, b) => a + b, 0);
+}
+
+function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifier>): void {
+  let told = '';
+  const timer = setInterval(() => {
+    const all = [...verifiers.values()].map((verifier) => verifier.stats());
+    if (all.length === 0) return;
+    const total = (pick: (stats: (typeof all)[number]) => number): number =>
+      all.reduce((n, stats) => n + pick(stats), 0);
+    const figures = {
+      accepted: total((s) => s.accepted),
+      rejected: total((s) => sum(s.rejected)),
+      ignored: total((s) => sum(s.ignored)),
+      waiting: total((s) => s.waiting),
+      tokensPerSecond: total((s) => (s.replaySeconds > 0 ? s.tokensReplayed / s.replaySeconds : 0)),
+    };
+    if (JSON.stringify(figures) === told) return;
+    told = JSON.stringify(figures);
+    context.emit({ event: 'verdicts', ...figures });
+  }, TELL_EVERY_MS);
+  context.onStop(() => clearInterval(timer));
+}
+
+function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
+  return [...verifiers].map(([recipeId, verifier]) => {
+    const { peers: _peers, ...figures } = verifier.stats();
+    return { recipeId, ...figures };
+  });
+}
+
+/** Standing by peer, over all recipes that are verified here. */
+export function standingRows(verifiers: ReadonlyMap<string, Verifier>): ReadonlyMap<string, Row> {
+  const rows = new Map<string, Row>();
+  for (const verifier of verifiers.values()) {
+    for (const { peer, ...standing } of verifier.stats().peers) rows.set(peer, { ...standing });
+  }
+  return rows;
+}
