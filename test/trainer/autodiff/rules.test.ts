@@ -143,15 +143,17 @@ const CASES: { readonly [Op in SupportedOp]: readonly Case[] } = {
   ],
   Reshape: [{ inputs: [x34], build: (x) => ops.reshape(x!, [2, '2*rows']) }],
   RotaryEmbedding: [
-    {
-      inputs: [{ shape: [2, 3, 8] }, { shape: [2, 3], ids: 6 }],
-      build: (x, ids) => {
-        const angles = Array.from({ length: 12 }, (_, k) => 0.3 * k);
-        const [cos, sin] = [Math.cos, Math.sin].map((f) => x!.graph.constant(angles.map(f), [6, 2]));
-        return ops.rotaryEmbedding(x!, ops.cast(ids!, 'int64'), cos!, sin!);
-      },
+    [2, 3, 8],
+    [2, 2, 3, 4],
+  ].map((shape) => ({
+    name: `of rank ${shape.length}`,
+    inputs: [{ shape }, { shape: [2, 3], ids: 6 }],
+    build: (x, ids) => {
+      const angles = Array.from({ length: 12 }, (_, k) => 0.3 * k);
+      const [cos, sin] = [Math.cos, Math.sin].map((f) => x!.graph.constant(angles.map(f), [6, 2]));
+      return ops.rotaryEmbedding(x!, ops.cast(ids!, 'int64'), cos!, sin!);
     },
-  ],
+  })),
   ScatterElements: [
     {
       inputs: [{ shape: [3, 5] }, { shape: [3, 4], ids: 5 }, { shape: [3, 4] }],

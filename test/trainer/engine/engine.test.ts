@@ -127,6 +127,35 @@ test('with a KL term alone the weights are drawn back to the reference', async (
   await engine.close();
 });
 
+test('an entropy bonus alone makes the policy less sure', async () => {
+  const init = initOf({ schedule: { learningRate: 3e-3, warmupSteps: 0 } });
+  const engine = await openTrainingCore({ ...init, objective: { ...init.objective, entropyCoef: 0.1 } });
+  const batch = (await onPolicy(engine)).map((sequence) => ({ ...sequence, advantage: 0 }));
+  const first = await engine.update(batch);
+  // The loss is −0.1·H and nothing else.
+  assert.ok(Math.abs(first.loss + 0.1 * first.entropy) < 1e-6);
+  for (let k = 0; k < 5; k++) await engine.update(batch);
+  assert.ok((await engine.update(batch)).entropy > first.entropy);
+  await engine.close();
+});
+
+test('a batch far off its policy is learned from more slowly where the recipe says so', async () => {
+  const engine = await openTrainingCore(initOf({ slowWhenStale: true }));
+  const sequences = (await onPolicy(engine)).map((sequence) => ({
+    ...sequence,
+    // Ratios 1, 3, 1, 3, …: (Σw)² / (n·Σw²) is 4/5 where the halves are equal.
+    logprobsWorker: sequence.logprobsWorker.map((lp, k) => lp - (k % 2) * Math.log(3)),
+  }));
+  const { essShare, learningRate, meanLog2w } = await engine.update(sequences);
+  const w = completions().flatMap(({ tokens }) => [...tokens].map((_, k) => (k % 2 === 1 ? 3 : 1)));
+  const sumOf = (values: number[]) => values.reduce((a, b) => a + b, 0);
+  const expected = sumOf(w) ** 2 / (w.length * sumOf(w.map((x) => x * x)));
+  assert.ok(Math.abs(essShare - expected) < 1e-4);
+  assert.ok(Math.abs(learningRate - 1e-2 * Math.sqrt(expected)) < 1e-6);
+  assert.ok(Math.abs(meanLog2w - (w.filter((x) => x === 3).length / w.length) * Math.log(3) ** 2) < 1e-4);
+  await engine.close();
+});
+
 test('a step that is not finite is named and changes nothing', async () => {
   const engine = await openTrainingCore(initOf());
   const sequences = await onPolicy(engine);
