@@ -144,7 +144,10 @@ test('the same group under another recipe is another prompt', () => {
   assert.equal(answer.answer === 'reject' && answer.code, 'PROMPT_MISMATCH');
 });
 
-const rewardsOfZero: NonNullable<Alteration['announcement']> = (each) => ({ ...each, rewards: each.rewards.map(() => 0) });
+const rewardsOfZero: NonNullable<Alteration['announcement']> = (each) => ({
+  ...each,
+  rewards: each.rewards.map(() => 0),
+});
 
 /** A sequence of slot 0 with at least two tokens, which owes a proof. */
 function longSequence(of: typeof context): number {
