@@ -1,0 +1,235 @@
+// The verifier as a whole, with memory ports and a scripted engine: what it says of honest peers, and when.
+
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import { test } from 'node:test';
+import { equalBytes, sha256 } from '../../node/protocol/bytes.ts';
+import { SwarmError } from '../../node/protocol/errors.ts';
+import { decodeSecret } from '../../node/protocol/secret.ts';
+import { accountsFor, newDisk, type Running, startVerifier } from './support/running.ts';
+import { GROUP_SIZE, type MadeGroup, makeGroup, newPeer, testChain, testContext, testRecipe } from './support/swarm.ts';
+
+async function withVerifier(
+  options: Parameters<typeof startVerifier>[0],
+  run: (running: Running) => Promise<void>,
+): Promise<void> {
+  const running = await startVerifier(options);
+  try {
+    await run(running);
+    const { announced, sum } = accountsFor(running.verifier);
+    assert.equal(announced, sum, 'every announced group is counted once');
+  } finally {
+    await running.stop();
+  }
+}
+
+function slots(running: Running, count: number, peer = newPeer(), policyStep = 0): MadeGroup[] {
+  return Array.from({ length: count }, (_, slot) => makeGroup(running.context, peer, slot, policyStep));
+}
+
+test('honest groups are accepted; a newcomer is replayed whole, later one secret sequence of each', async () => {
+  const context = testContext(testRecipe({ pMin: 1e-9 }));
+  await withVerifier({ context }, async (running) => {
+    const groups = slots(running, 40);
+    for (const group of groups) {
+      await running.announce(group);
+      await running.settle();
+    }
+    assert.deepEqual(
+      groups.map(running.verdictOn),
+      groups.map(() => 'accept'),
+    );
+    const replayed = groups.map((group) => running.verdictsOn(group)[0]!.sequencesReplayed);
+    assert.deepEqual(replayed.slice(0, 2), [GROUP_SIZE, GROUP_SIZE]);
+    assert.ok(replayed.every((count) => count === 1 || count === GROUP_SIZE));
+    assert.ok(replayed.slice(10).filter((count) => count === 1).length > 10, replayed.join());
+    const { accepted, tokensReplayed, peers } = running.verifier.stats();
+    assert.equal(accepted, 40);
+    assert.ok(tokensReplayed > 0);
+    assert.equal(peers[0]!.acceptedGroups, 40);
+  });
+});
+
+test('the choice of what is replayed can be checked once the secret is shown', async () => {
+  await withVerifier({}, async (running) => {
+    const [group] = slots(running, 1);
+    await running.announce(group!);
+    await running.settle();
+    const { secretHash } = running.verdictsOn(group!)[0]!;
+    const secrets = (): ReturnType<typeof decodeSecret>[] =>
+      running.inbox.published.filter(({ kind }) => kind === 'secret').map(({ payload }) => decodeSecret(payload));
+    // The hash of step 1 is out while step 0 is the newest.
+    assert.deepEqual(
+      secrets().map(({ policyStep, secret }) => [policyStep, secret]),
+      [
+        [0, null],
+        [1, null],
+      ],
+    );
+    assert.ok(equalBytes(secrets()[0]!.secretHash, secretHash));
+    running.chain.moveTo(4);
+    await running.settle(1000);
+    assert.equal(
+      secrets().some(({ secret }) => secret !== null),
+      false,
+      'step 0 is still within maxLag',
+    );
+    running.chain.moveTo(5);
+    await running.settle(1000);
+    const shown = secrets().find(({ secret }) => secret !== null)!;
+    assert.equal(shown.policyStep, 0);
+    assert.ok(equalBytes(sha256(shown.secret!), secretHash));
+    assert.equal(createHmac('sha256', shown.secret!).update(group!.message.id).digest().length, 32);
+  });
+});
+
+test('slots are judged in order, whatever order they arrive in', async () => {
+  await withVerifier({}, async (running) => {
+    const groups = slots(running, 4);
+    for (const slot of [3, 1, 2]) await running.announce(groups[slot]!);
+    await running.settle();
+    assert.deepEqual(groups.map(running.verdictOn), [null, null, null, null]);
+    await running.announce(groups[0]!);
+    await running.settle();
+    assert.deepEqual(groups.map(running.verdictOn), ['accept', 'accept', 'accept', 'accept']);
+  });
+});
+
+test('a body that comes late is waited for; the next slot waits with it', async () => {
+  await withVerifier({}, async (running) => {
+    const [first, second] = slots(running, 2);
+    await running.announce(first!, { withBody: false });
+    await running.announce(second!);
+    await running.settle(5_000);
+    assert.deepEqual([running.verdictOn(first!), running.verdictOn(second!)], [null, null]);
+    await running.give(first!);
+    await running.settle(5_000);
+    assert.deepEqual([running.verdictOn(first!), running.verdictOn(second!)], ['accept', 'accept']);
+  });
+});
+
+test('groups of several peers share one replay', async () => {
+  await withVerifier({}, async (running) => {
+    const groups = Array.from({ length: 5 }, () => slots(running, 1)[0]!);
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    running.engine.beforeReplay = () => held;
+    for (const group of groups) await running.announce(group);
+    await running.settle();
+    release();
+    await running.settle();
+    assert.deepEqual(
+      groups.map(running.verdictOn),
+      groups.map(() => 'accept'),
+    );
+    assert.ok(running.engine.replays.length <= 2, 'one that was under way, one for all that waited');
+  });
+});
+
+test('a policy whose weights are still on their way is waited for', async () => {
+  await withVerifier({ chain: testChain(0) }, async (running) => {
+    running.chain.moveTo(1, 0);
+    const group = makeGroup(running.context, newPeer(), 0, 1);
+    await running.announce(group);
+    await running.settle(1_000);
+    assert.equal(running.verdictOn(group), null);
+    running.chain.moveTo(1, 1);
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'accept');
+  });
+});
+
+test('a policy that has left: POLICY_UNAVAILABLE', async () => {
+  await withVerifier({ chain: testChain(3) }, async (running) => {
+    running.chain.evictBefore = 2;
+    const group = makeGroup(running.context, newPeer(), 0, 1);
+    await running.announce(group);
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'ignore POLICY_UNAVAILABLE');
+  });
+});
+
+test('what was due and not checked in time is ignored, never accepted', async () => {
+  await withVerifier({}, async (running) => {
+    running.chain.moveTo(1, 0);
+    const unchecked = makeGroup(running.context, newPeer(), 0, 1);
+    const parked = makeGroup(running.context, newPeer(), 3, 1);
+    await running.announce(unchecked);
+    await running.announce(parked);
+    await running.settle();
+    running.chain.moveTo(6, 0);
+    await running.settle(1_000);
+    assert.equal(running.verdictOn(unchecked), 'ignore NOT_CHECKED');
+    assert.equal(running.verdictOn(parked), 'ignore TOO_OLD');
+  });
+});
+
+test('trouble of our own is never held against a peer', async () => {
+  await withVerifier({}, async (running) => {
+    running.engine.beforeReplay = () => {
+      throw new SwarmError('ENGINE_FAILED', 'out of luck');
+    };
+    const [group] = slots(running, 1);
+    await running.announce(group!);
+    for (let i = 0; i < 4; i++) await running.settle(1_000);
+    assert.equal(running.verdictOn(group!), 'ignore INTERNAL');
+    assert.equal(running.verifier.standing.of(group!.message.peerIdString).rejectedGroups, 0);
+  });
+});
+
+test('an engine that has dropped the policy is given it again', async () => {
+  await withVerifier({}, async (running) => {
+    const [first, second] = slots(running, 2);
+    await running.announce(first!);
+    await running.settle();
+    await running.engine.unload(running.engine.replays[0]!.policyRoot);
+    await running.announce(second!);
+    await running.settle();
+    assert.equal(running.verdictOn(second!), 'accept');
+  });
+});
+
+test('after a restart what was judged is not judged again, and what was not is', async () => {
+  const disk = newDisk();
+  const context = testContext();
+  const peer = newPeer();
+  const [judged, open, late] = Array.from({ length: 3 }, (_, slot) => makeGroup(context, peer, slot));
+  const before = await startVerifier({ context, disk });
+  await before.announce(judged!);
+  await before.settle();
+  // A kill, not a stop: the replay of the second never ends.
+  before.engine.beforeReplay = () => new Promise(() => undefined);
+  await before.announce(open!);
+  await before.settle();
+  assert.deepEqual([before.verdictOn(judged!), before.verdictOn(open!)], ['accept', null]);
+
+  await withVerifier({ context, disk }, async (running) => {
+    await running.give(open!);
+    await running.settle(5_000);
+    assert.equal(running.verdictOn(open!), 'accept');
+    assert.equal(running.verdictsOn(judged!).length, 1);
+    assert.equal(running.engine.replays.length, 1);
+    await running.announce(late!);
+    await running.settle();
+    assert.equal(running.verdictOn(late!), 'accept');
+    assert.equal(running.verifier.stats().peers[0]!.acceptedGroups, 3);
+  });
+});
+
+test('two verifiers of one swarm choose apart', async () => {
+  const context = testContext(testRecipe({ probationGroups: 0, pMin: 0.5 }));
+  const groups = Array.from({ length: 16 }, (_, slot) => makeGroup(context, onlyPeer, slot));
+  const choices: string[] = [];
+  for (let i = 0; i < 2; i++) {
+    await withVerifier({ context }, async (running) => {
+      for (const group of groups) await running.announce(group);
+      await running.settle();
+      choices.push(groups.map((group) => running.verdictsOn(group)[0]!.sequencesReplayed).join());
+    });
+  }
+  assert.notEqual(choices[0], choices[1]);
+});
+
+const onlyPeer = newPeer();
