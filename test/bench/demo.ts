@@ -1,0 +1,54 @@
+// The demo as a whole: the most memory that all of its processes hold together, over its first minutes. Only on request.
+
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BenchContext, type Benchmark, type Row, row } from './harness.ts';
+import { canReadProcesses, processTree, residentBytes } from './processes.ts';
+
+const MAIN = join(import.meta.dirname, '..', '..', 'node', 'cli', 'main.ts');
+const WATCH_MS = 120_000;
+const STEP_MS = 500;
+const STOP_MS = 20_000;
+const MEMORY_MB = 3_000;
+
+async function run({ note }: BenchContext): Promise<readonly Row[]> {
+  if (!canReadProcesses) {
+    note('  left out: reading other processes needs /proc');
+    return [];
+  }
+  const dataDir = await mkdtemp(join(tmpdir(), 'murmur-bench-demo-'));
+  const child = spawn(process.execPath, [MAIN, 'demo', '--data-dir', dataDir], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const exited = new Promise<'exited'>((resolve) => child.once('exit', () => resolve('exited')));
+  let most = 0;
+  let processes = 0;
+  try {
+    const end = performance.now() + WATCH_MS;
+    while (performance.now() < end && child.exitCode === null) {
+      const tree = processTree(child.pid!);
+      most = Math.max(
+        most,
+        tree.map(residentBytes).reduce((sum, bytes) => sum + bytes, 0),
+      );
+      processes = Math.max(processes, tree.length);
+      await Promise.race([exited, sleep(STEP_MS)]);
+    }
+  } finally {
+    child.kill('SIGINT');
+    if ((await Promise.race([exited, sleep(STOP_MS, 'late', { ref: false })])) === 'late') child.kill('SIGKILL');
+    await exited;
+    await rm(dataDir, { recursive: true, force: true });
+  }
+  if (processes < 2 || (child.exitCode !== null && child.exitCode !== 0 && most === 0)) {
+    note('  left out: the demo started no processes');
+    return [];
+  }
+  const target = { of: 'value', atMost: MEMORY_MB } as const;
+  return [row({ name: `demo: memory of ${processes} processes`, value: most / 1e6, unit: 'MB', target })];
+}
+
+export const demo: Benchmark = { name: 'demo', isLong: true, run };

@@ -1,0 +1,79 @@
+// `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON.
+// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N]
+
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { demo } from './demo.ts';
+import type { Benchmark, Row } from './harness.ts';
+import { nodeAtRest } from './node-at-rest.ts';
+import { replay } from './replay.ts';
+import { rollouts } from './rollouts.ts';
+import { toploc } from './toploc.ts';
+import { training } from './training.ts';
+
+const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, nodeAtRest, demo];
+
+interface Arguments {
+  readonly 'json-file'?: string;
+  readonly only?: string;
+  readonly threads?: string;
+}
+
+function refuse(message: string): never {
+  console.error(message);
+  process.exit(2);
+}
+
+function readArguments(): Arguments {
+  try {
+    const string = { type: 'string' } as const;
+    return parseArgs({ options: { 'json-file': string, only: string, threads: string } }).values;
+  } catch (error) {
+    return refuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function digits(value: number | null): string {
+  if (value === null) return '';
+  return value >= 1000 ? Math.round(value).toLocaleString('en') : value.toPrecision(3);
+}
+
+function table(rows: readonly Row[]): string {
+  const head = ['', 'value', 'unit', 'peer', 'peer value', 'ratio', 'target', 'met'];
+  const cells = rows.map((row) => [
+    row.name,
+    digits(row.value),
+    row.unit,
+    row.peer ?? '',
+    digits(row.peerValue),
+    row.ratio === null ? '' : row.ratio.toFixed(2),
+    row.target ?? '',
+    row.met === null ? '' : row.met ? 'yes' : 'NO',
+  ]);
+  const isNumber = new Set([1, 4, 5]);
+  const widths = head.map((title, k) => Math.max(title.length, ...cells.map((line) => line[k]!.length)));
+  const line = (texts: readonly string[]): string =>
+    texts.map((text, k) => (isNumber.has(k) ? text.padStart(widths[k]!) : text.padEnd(widths[k]!))).join('  ');
+  return [head, ...cells].map((texts) => line(texts).trimEnd()).join('\n');
+}
+
+async function main(): Promise<void> {
+  const { only, threads, 'json-file': jsonFile } = readArguments();
+  const chosen = BENCHMARKS.filter(({ name, isLong }) => (only === undefined ? !isLong : name === only));
+  if (chosen.length === 0) refuse(`--only takes one of: ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
+  const context = {
+    threads: threads === undefined ? availableParallelism() : Number(threads),
+    note: (text: string) => console.error(text),
+  };
+  if (!Number.isInteger(context.threads) || context.threads < 1) refuse('--threads takes a whole number of 1 or more');
+  const rows: Row[] = [];
+  for (const benchmark of chosen) {
+    console.error(`${benchmark.name} …`);
+    rows.push(...(await benchmark.run(context)));
+  }
+  console.log(table(rows));
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
+}
+
+await main();
