@@ -1,9 +1,8 @@
 // The body of a group: prompt, and each rollout's tokens, log-probs, finish reason and proofs. Named by its hash.
-// Source: spec/rollouts.md "A group on the wire". Decoded by hand with protobuf's reader straight into typed arrays:
-// lists of numbers are counted before they are allocated, which the generated decoder cannot do.
+// Source: spec/rollouts.md "A group on the wire"; message Body of messages.proto. Coded by hand between bytes and typed
+// arrays (see packed.ts): lists of numbers are counted before they are allocated, which the generated decoder cannot do.
 // Invariant: accepts only the packed form that encodeBody writes; values are the checks' matter (a log-prob may be NaN).
 
-import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { plainBytes } from './bytes.ts';
 import { boundCount, checkSize, listLength, malformed, parsing } from './codec.ts';
@@ -16,7 +15,7 @@ import {
   MIN_GROUP_SIZE,
   SEQUENCE_PROOFS_MAX_BYTES,
 } from './limits.ts';
-import { BodySchema } from './messages_pb.ts';
+import { readFloats, readVarints, varintBytes, varintsBytes, writeFloats, writeVarint } from './packed.ts';
 
 export interface BodySequence {
   /** end token included when there is one */
@@ -48,15 +47,49 @@ const FINISH_CODE: Readonly<Record<BodySequence['finish'], number>> = { eos: 1, 
  */
 export function encodeBody(body: GroupBody): Uint8Array {
   checkBody(body);
-  const sequences = body.sequences.map((sequence) => ({
-    tokens: Array.from(sequence.tokens),
-    logprobs: Array.from(sequence.logprobs),
-    finish: FINISH_CODE[sequence.finish],
-    proofs: sequence.proofs,
-  }));
-  const bytes = toBinary(BodySchema, create(BodySchema, { prompt: Array.from(body.prompt), sequences }));
-  checkSize('body', bytes, BODY_MAX_BYTES);
-  return bytes;
+  const promptBytes = varintsBytes(body.prompt);
+  const sizes = body.sequences.map(sequenceSize);
+  let size = fieldSize(promptBytes);
+  for (const each of sizes) size += fieldSize(each.bytes);
+  const out = new Uint8Array(size);
+  checkSize('body', out, BODY_MAX_BYTES);
+  let at = writeHead(out, 0, BODY_PROMPT, promptBytes);
+  for (const token of body.prompt) at = writeVarint(out, at, token);
+  for (const [i, sequence] of body.sequences.entries()) {
+    at = writeHead(out, at, BODY_SEQUENCES, sizes[i]!.bytes);
+    at = writeSequence(out, at, sequence, sizes[i]!.tokenBytes);
+  }
+  return out;
+}
+
+/** Tag (one byte for fields under 16), length, content. */
+function fieldSize(bytes: number): number {
+  return 1 + varintBytes(bytes) + bytes;
+}
+
+function sequenceSize(sequence: BodySequence): { readonly bytes: number; readonly tokenBytes: number } {
+  const tokenBytes = varintsBytes(sequence.tokens);
+  const { logprobs, proofs } = sequence;
+  const proofField = proofs.length === 0 ? 0 : fieldSize(proofs.length);
+  return { tokenBytes, bytes: fieldSize(tokenBytes) + fieldSize(logprobs.length * 4) + 2 + proofField };
+}
+
+function writeHead(out: Uint8Array, offset: number, number: number, bytes: number): number {
+  out[offset] = (number << 3) | WireType.LengthDelimited;
+  return writeVarint(out, offset + 1, bytes);
+}
+
+function writeSequence(out: Uint8Array, offset: number, sequence: BodySequence, tokenBytes: number): number {
+  const { tokens, logprobs, finish, proofs } = sequence;
+  let at = writeHead(out, offset, SEQUENCE_TOKENS, tokenBytes);
+  for (let i = 0; i < tokens.length; i++) at = writeVarint(out, at, tokens[i]!);
+  at = writeFloats(out, writeHead(out, at, SEQUENCE_LOGPROBS, logprobs.length * 4), logprobs);
+  out[at++] = (SEQUENCE_FINISH << 3) | WireType.Varint;
+  out[at++] = FINISH_CODE[finish];
+  if (proofs.length === 0) return at;
+  at = writeHead(out, at, SEQUENCE_PROOFS, proofs.length);
+  out.set(proofs, at);
+  return at + proofs.length;
 }
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE */
@@ -99,7 +132,7 @@ function readSequence(bytes: Uint8Array): BodySequence {
   let proofs = new Uint8Array(0);
   eachField(bytes, (number, field) => {
     if (number === SEQUENCE_TOKENS) tokens = readVarints('tokens', field.bytes(), MAX_COMPLETION_TOKENS);
-    else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats(field.bytes());
+    else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats('logprobs', field.bytes(), MAX_COMPLETION_TOKENS);
     else if (number === SEQUENCE_FINISH) finish = field.uint32();
     else if (number === SEQUENCE_PROOFS) proofs = field.bytes().slice();
     else field.skip();
@@ -139,25 +172,4 @@ function eachField(bytes: Uint8Array, visit: (number: number, field: FieldReader
     });
   }
   if (reader.pos !== reader.len) throw malformed('body', 'a whole message');
-}
-
-function readVarints(field: string, packed: Uint8Array, max: number): Uint32Array<ArrayBuffer> {
-  let count = 0;
-  for (const byte of packed) count += byte < 0x80 ? 1 : 0;
-  if (count > max) throw malformed(field, `at most ${max} entries`, count);
-  const out = new Uint32Array(count);
-  const reader = new BinaryReader(packed);
-  for (let i = 0; i < count; i++) out[i] = reader.uint32();
-  if (reader.pos !== packed.length) throw malformed(field, 'whole varints');
-  return out;
-}
-
-function readFloats(packed: Uint8Array): Float32Array<ArrayBuffer> {
-  if (packed.length % 4 !== 0) throw malformed('logprobs', 'whole floats', packed.length);
-  const count = packed.length / 4;
-  if (count > MAX_COMPLETION_TOKENS) throw malformed('logprobs', `at most ${MAX_COMPLETION_TOKENS} entries`, count);
-  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
-  const out = new Float32Array(count);
-  for (let i = 0; i < count; i++) out[i] = view.getFloat32(i * 4, true);
-  return out;
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import fc from 'fast-check';
 import { decodeBody, encodeBody, type GroupBody } from '../../../node/protocol/body.ts';
 import { concatBytes, sha256 } from '../../../node/protocol/bytes.ts';
 import type { ErrorCode } from '../../../node/protocol/errors.ts';
@@ -11,7 +12,7 @@ import { decodeGroup, encodeGroup, type GroupAnnouncement } from '../../../node/
 import { createKeyPair } from '../../../node/protocol/keys.ts';
 import { BODY_MAX_BYTES, MAX_GROUP_SIZE, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
 import { decodeManifest, encodeManifest, type Manifest } from '../../../node/protocol/manifest.ts';
-import { GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
+import { BodySchema, GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
 import { decodeSecret, encodeSecret } from '../../../node/protocol/secret.ts';
 import {
   decodeHaveRequest,
@@ -22,6 +23,7 @@ import {
   unpackBits,
 } from '../../../node/protocol/streams.ts';
 import { encodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
+import { body } from '../../support/arbitrary-messages.ts';
 
 const HASH = sha256('something');
 const PEER = createKeyPair((count) => new Uint8Array(count).fill(7)).peerId;
@@ -148,6 +150,34 @@ describe('a body', () => {
   it('must have no more sequences than a group may', () => {
     const sequences = Array.from({ length: MAX_GROUP_SIZE + 1 }, () => SEQUENCE);
     refuses('MALFORMED', () => encodeBody({ ...BODY, sequences }));
+  });
+
+  it('is what protobuf makes of message Body', () => {
+    fc.assert(
+      fc.property(body, (each) => {
+        const finish = { eos: 1, length: 2 };
+        const sequences = each.sequences.map((sequence) => ({
+          tokens: Array.from(sequence.tokens),
+          logprobs: Array.from(sequence.logprobs),
+          finish: finish[sequence.finish],
+          proofs: sequence.proofs,
+        }));
+        const message = create(BodySchema, { prompt: Array.from(each.prompt), sequences });
+        assert.deepEqual(encodeBody(each), toBinary(BodySchema, message));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('has no token beyond 32 bits, and no varint cut off', () => {
+    const prompt = (...packed: number[]): Uint8Array =>
+      new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(Uint8Array.from(packed)).finish();
+    const rest = encodeBody(BODY).slice(3);
+    const decoded = (...packed: number[]): Uint32Array => decodeBody(concatBytes(prompt(...packed), rest)).prompt;
+    assert.deepEqual(decoded(0xff, 0xff, 0xff, 0xff, 0x0f), Uint32Array.of(0xffffffff));
+    refuses('MALFORMED', () => decoded(0xff, 0xff, 0xff, 0xff, 0x10));
+    refuses('MALFORMED', () => decoded(0x80, 0x80, 0x80, 0x80, 0x80, 0x01));
+    refuses('MALFORMED', () => decoded(0x01, 0x80));
   });
 
   it('has one order of fields', () => {
