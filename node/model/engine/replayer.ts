@@ -9,7 +9,7 @@ import { toBf16Bits } from '../bf16.ts';
 import type { ModelConfig } from '../config.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { paddedVocabularyMask } from '../llama/scoring.ts';
-import { hasCut, logProbability, softmax } from '../sampling/distribution.ts';
+import { checkSum, hasCut, logProbability, softmax } from '../sampling/distribution.ts';
 import { cutIntervals } from '../sampling/near-cut.ts';
 import { checkTokens } from './decoder.ts';
 import { type Pass, passBytes, planPasses } from './passes.ts';
@@ -89,6 +89,7 @@ function fromSums(outputs: Tensors, first: number, count: number): Omit<Replayed
   for (let t = 0; t < count; t++) {
     const [x, p, z] = [below![first + t]!, probability![first + t]!, above![first + t]!];
     const total = x + p + z;
+    checkSum(total);
     answer.below[t] = x / total;
     answer.upTo[t] = z > 0 ? (x + p) / total : 1;
     answer.logprobs[t] = p > 1e-30 ? Math.log(p / total) : logprobs[first + t]!;

@@ -2,6 +2,8 @@
 // softmax(logits / temperature), ids without a token at 0; then top-k, renormalised; then top-p, renormalised.
 // Log-probs are taken before any cut, as in training.
 
+import { SwarmError } from '../../protocol/errors.ts';
+
 /** The part of a recipe's sampling that shapes the distribution. */
 export interface CutSettings {
   readonly temperature: number;
@@ -16,6 +18,18 @@ export function hasCut(settings: CutSettings, tokenCount: number): boolean {
   return (settings.topK > 0 && settings.topK < tokenCount) || settings.topP < 1;
 }
 
+/**
+ * Refuses a softmax whose sum is no positive number: then the policy, not a peer, is at fault, and nothing may be drawn
+ * from it nor judged by it.
+ * @throws {SwarmError} ENGINE_FAILED
+ */
+export function checkSum(sum: number): void {
+  if (sum > 0 && sum < Number.POSITIVE_INFINITY) return;
+  throw new SwarmError('ENGINE_FAILED', 'The policy gives logits that are not finite; its weights cannot be used.', {
+    sum: String(sum),
+  });
+}
+
 /** Row `row` of a [rows, width] array, as a view. */
 export function rowOf(values: Float32Array, row: number, width: number): Float32Array {
   return values.subarray(row * width, (row + 1) * width);
@@ -25,6 +39,7 @@ export function rowOf(values: Float32Array, row: number, width: number): Float32
  * softmax(logits / temperature) over the ids below `tokenCount`.
  * @param logits f32[V], V ≥ tokenCount
  * @param into f64[≥ tokenCount], written and returned when given
+ * @throws {SwarmError} ENGINE_FAILED when a logit is not finite
  */
 export function softmax(
   logits: Float32Array,
@@ -36,6 +51,7 @@ export function softmax(
   for (let id = 0; id < tokenCount; id++) if (logits[id]! > largest) largest = logits[id]!;
   let sum = 0;
   for (let id = 0; id < tokenCount; id++) sum += into[id] = Math.exp((logits[id]! - largest) / temperature);
+  checkSum(sum);
   for (let id = 0; id < tokenCount; id++) into[id]! /= sum;
   return into;
 }

@@ -1,7 +1,7 @@
 // Drawing by inverse CDF in token-id order, and the check that a uniform number would have drawn a token
 // (spec/rollouts.md, "Sampling" and "Replay"). One uniform a token, no sort.
 
-import { type CutSettings, cutDistribution, hasCut, logProbability, softmax } from './distribution.ts';
+import { type CutSettings, checkSum, cutDistribution, hasCut, logProbability, softmax } from './distribution.ts';
 
 /** Where a token lies in the CDF: F(id − 1) and F(id), after the cut. Equal when the cut took the token. */
 export interface Interval {
@@ -69,6 +69,7 @@ function drawUncut(logits: Float32Array, temperature: number, row: Float64Array,
   for (let id = 0; id < row.length; id++) if (logits[id]! > largest) largest = logits[id]!;
   let sum = 0;
   for (let id = 0; id < row.length; id++) sum += row[id] = Math.exp((logits[id]! - largest) / temperature);
+  checkSum(sum);
   const target = u * sum;
   let token = -1;
   for (let id = 0, running = 0; id < row.length; id++) {

@@ -9,6 +9,7 @@ import { createDecoder } from '../../../../node/model/engine/decoder.ts';
 import { createReplayer } from '../../../../node/model/engine/replayer.ts';
 import { weightFeeds } from '../../../../node/model/engine/session.ts';
 import { drawnWithin } from '../../../../node/model/sampling/draw.ts';
+import { isSwarmError } from '../../../../node/protocol/errors.ts';
 import type { GeneratedSequence, ReplayedSequence, SamplingSettings } from '../../../../node/protocol/ports.ts';
 import { uniforms } from '../../../../node/protocol/seeds.ts';
 import { type RandomModelShape, randomModel, randomNumbers } from '../../../support/random-model.ts';
@@ -111,4 +112,22 @@ test('the interval of a sequence is that of its log-prob', async () => {
       assert.ok(Math.abs(p - Math.exp(logprob)) < 1e-6);
     });
   }
+});
+
+test('a policy whose activations overflow is an error of ours: nothing is drawn or judged by it', async () => {
+  const { config, weights } = randomModel({ tiedHead: false });
+  weights.get('lm_head.weight')!.data.fill(3e38);
+  const feeds = weightFeeds(weights);
+  const sequences = [{ prompt: Uint32Array.of(3, 4), tokens: Uint32Array.of(5) }];
+  const groups = [{ prompt: Uint32Array.of(3, 4), sequenceSeeds: [new Uint8Array(32)] }];
+  const decoder = await createDecoder(config, { threads: 1, cacheBytes: 8 << 20, activationBytes: 1 << 18 });
+  const replayer = createReplayer(config, { threads: 1, activationBytes: 1 << 20 });
+  for (const topK of [0, 3]) {
+    const sampling = { temperature: 1, topK, topP: 1, maxNewTokens: 4, endTokens: [1], tokenCount: 24 };
+    const refused = (error: unknown): boolean => isSwarmError(error, 'ENGINE_FAILED');
+    await assert.rejects(decoder.generate({ weights: feeds, sampling, groups }), refused);
+    await assert.rejects(replayer.replay({ weights: feeds, sampling, sequences }), refused);
+  }
+  await decoder.dispose();
+  await replayer.dispose();
 });
