@@ -6,12 +6,11 @@ import { chmod, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createInterface } from 'node:readline';
 import { sha256, toHex, utf8 } from '../protocol/bytes.ts';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 
-/** Longest request or answer in bytes; a recipe is at most 256 KiB. */
-const MAX_LINE_BYTES = 4 * 1024 * 1024;
+/** Longest request or answer in UTF-16 units; a recipe is at most 256 KiB. */
+const MAX_LINE_CHARACTERS = 4 * 1024 * 1024;
 /** Unix socket paths end at 107 bytes on Linux and 103 on macOS. */
 const MAX_SOCKET_PATH_BYTES = 100;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -64,14 +63,20 @@ export async function serveControl(
 }
 
 function serveConnection(socket: Socket, handlers: Readonly<Record<string, ControlHandler>>): void {
-  let bytes = 0;
-  socket.on('data', (chunk) => {
-    bytes += chunk.length;
-    if (bytes > MAX_LINE_BYTES) socket.destroy();
+  onLines(socket, (line) => {
+    void answer(line, handlers).then((text) => socket.write(`${text}\n`));
   });
-  createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY }).on('line', (line) => {
-    bytes = 0;
-    answer(line, handlers).then((text) => socket.write(`${text}\n`));
+}
+
+/** Calls `onLine` for every whole line; a line that grows over the limit ends the connection. */
+function onLines(socket: Socket, onLine: (line: string) => void): void {
+  let pending = '';
+  socket.setEncoding('utf8');
+  socket.on('data', (text: string) => {
+    const lines = (pending + text).split('\n');
+    pending = lines.pop() ?? '';
+    if (pending.length > MAX_LINE_CHARACTERS) socket.destroy();
+    for (const line of lines) onLine(line);
   });
 }
 
@@ -111,7 +116,7 @@ export async function askControl(
       socket.once('close', () =>
         fail(new SwarmError('CONTROL_FAILED', `the node at ${dataDir} closed the connection`)),
       );
-      createInterface({ input: socket }).once('line', done);
+      onLines(socket, done);
       socket.write(`${JSON.stringify({ method, params })}\n`);
     });
     const reply = JSON.parse(line) as { ok: boolean; result?: unknown; error?: { code: ErrorCode; message: string } };
