@@ -35,3 +35,14 @@ export function roundToBf16(weights: Weights): Weights {
   }
   return rounded;
 }
+
+/** Rounds every value to bf16 where it stands: for arrays that nobody else holds. */
+export function roundToBf16InPlace(weights: Weights): void {
+  for (const { data } of weights.values()) {
+    const bits = new Uint32Array(data.buffer, data.byteOffset, data.length);
+    for (let i = 0; i < bits.length; i++) {
+      const b = bits[i]!;
+      bits[i] = (b & 0x7fffffff) > 0x7f800000 ? BF16_NAN << 16 : (b + 0x7fff + ((b >>> 16) & 1)) & 0xffff0000;
+    }
+  }
+}

@@ -4,11 +4,11 @@
 
 import { SwarmError } from '../../protocol/errors.ts';
 import type { PolicyFiles } from '../../protocol/ports.ts';
-import { roundToBf16 } from '../bf16.ts';
-import { graphKey, type ModelConfig } from '../config.ts';
-import { loadWeightsFile } from '../folder.ts';
+import { roundToBf16InPlace } from '../bf16.ts';
+import { graphKey, type ModelConfig, parseModelConfig, requiredTensors } from '../config.ts';
+import { loadWeightsFile, parseJson } from '../folder.ts';
 import { policyRoot } from '../policy-root.ts';
-import { parameterCount, type Weights, type WeightTensor } from '../weights.ts';
+import { elementCount, parameterCount, type Weights, type WeightTensor } from '../weights.ts';
 import { createDecoder, type Decoder } from './decoder.ts';
 import type { AlterWeights, EngineLimits } from './messages.ts';
 import { createReplayer, type Replayer } from './replayer.ts';
@@ -86,8 +86,8 @@ async function readPolicy({ files, alter }: Known): Promise<LoadedPolicy> {
       },
     );
   }
-  const exact = roundToBf16(weights);
-  const used = alter === null ? exact : alteredWeights(exact, alter);
+  roundToBf16InPlace(weights);
+  const used = alter === null ? weights : alteredWeights(weights, alter);
   return { config, feeds: weightFeeds(used), parameters: parameterCount(used) };
 }
 
@@ -100,14 +100,20 @@ export function createPolicies(limits: EngineLimits): Policies {
   const weightsBytes = limits.memoryBytes * WEIGHTS_SHARE;
   const bytesOf = ({ parameters }: LoadedPolicy): number => parameters * Float32Array.BYTES_PER_ELEMENT;
 
+  /** Before a byte is read: the config says how large its weights are. */
+  const checkFits = ({ configJson }: PolicyFiles): void => {
+    const config = parseModelConfig(parseJson(configJson, 'config.json'));
+    let bytes = 0;
+    for (const { shape } of requiredTensors(config)) bytes += elementCount(shape) * Float32Array.BYTES_PER_ELEMENT;
+    if (bytes <= weightsBytes) return;
+    throw new SwarmError(
+      'OUT_OF_MEMORY_BUDGET',
+      `The weights need ${bytes} bytes, the engine may use ${weightsBytes} for weights; raise its memory.`,
+      { bytes, budget: weightsBytes },
+    );
+  };
+
   const keep = (root: string, policy: LoadedPolicy): LoadedPolicy => {
-    if (bytesOf(policy) > weightsBytes) {
-      throw new SwarmError(
-        'OUT_OF_MEMORY_BUDGET',
-        `The weights need ${bytesOf(policy)} bytes, the engine may use ${weightsBytes} for weights; raise its memory.`,
-        { bytes: bytesOf(policy), budget: weightsBytes },
-      );
-    }
     loaded.delete(root);
     loaded.set(root, policy);
     let total = 0;
@@ -134,6 +140,7 @@ export function createPolicies(limits: EngineLimits): Policies {
 
   return {
     load: async (files, alter) => {
+      checkFits(files);
       const policy = await readPolicy({ files, alter });
       known.set(files.policyRoot, { files, alter });
       return keep(files.policyRoot, policy);

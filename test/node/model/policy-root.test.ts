@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromBf16Bits, roundToBf16, toBf16Bits } from '../../../node/model/bf16.ts';
+import { fromBf16Bits, roundToBf16, roundToBf16InPlace, toBf16Bits } from '../../../node/model/bf16.ts';
 import { policyRoot, policyRootOfBf16 } from '../../../node/model/policy-root.ts';
 import { tensorsFromBf16Safetensors, writeSafetensors } from '../../../node/model/safetensors.ts';
 import { readVector } from '../../support/vectors-dir.ts';
@@ -19,6 +19,9 @@ const { policy_roots, bf16_rounding } = readVector<{
 test('bf16 rounds to nearest, ties to even', () => {
   for (const { f32, bf16_bits } of bf16_rounding) {
     assert.equal(toBf16Bits(Float32Array.of(f32))[0], bf16_bits, String(f32));
+    const data = Float32Array.of(f32);
+    roundToBf16InPlace(new Map([['w', { shape: [1], data }]]));
+    assert.deepEqual(data, fromBf16Bits(Uint16Array.of(bf16_bits)));
   }
   assert.equal(Number.isNaN(fromBf16Bits(toBf16Bits(Float32Array.of(Number.NaN)))[0]!), true);
 });
