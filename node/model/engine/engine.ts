@@ -14,6 +14,8 @@ import {
 
 export interface PolicyEngineInit extends EngineLimits {
   readonly logger?: Logger;
+  /** the worker's file; default: the engine's own */
+  readonly workerEntry?: URL;
 }
 
 interface Pending {
@@ -22,7 +24,7 @@ interface Pending {
 }
 
 /** The worker's entry lies beside this file, as .ts in development and as .js when built. */
-function workerEntry(): URL {
+function ownWorkerEntry(): URL {
   return new URL(import.meta.url.endsWith('.ts') ? './engine-worker.ts' : './engine-worker.js', import.meta.url);
 }
 
@@ -35,7 +37,7 @@ const interrupted = (): SwarmError => new SwarmError('INTERRUPTED', 'The work wa
  */
 export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
   const limits: EngineLimits = { threads: init.threads, memoryBytes: init.memoryBytes };
-  const worker = new Worker(workerEntry(), { workerData: limits });
+  const worker = new Worker(init.workerEntry ?? ownWorkerEntry(), { workerData: limits });
   const pending = new Map<number, Pending>();
   let nextId = 1;
   let dead: SwarmError | null = null;

@@ -159,3 +159,25 @@ test('altered weights answer under the same root but do not replay', async () =>
     });
   });
 });
+
+test('a worker that dies rejects what is pending and what comes after, and close still ends', async () => {
+  const [policy] = policies as [PolicyFiles];
+  const deaths = ['process.exit(7)', 'throw new Error("broken")', 'import "node:no-such-module"'];
+  for (const death of deaths) {
+    const workerEntry = new URL(`data:text/javascript,${encodeURIComponent(death)}`);
+    const engine = createPolicyEngine({ threads: 1, memoryBytes: MEMORY, workerEntry });
+    for (let call = 0; call < 2; call++) {
+      await assert.rejects(engine.load(policy), (error) => isSwarmError(error, 'ENGINE_FAILED'), death);
+    }
+    await engine.close();
+  }
+});
+
+test('a request that cannot be sent is refused, and the engine goes on', async () => {
+  const [policy] = policies as [PolicyFiles];
+  await withEngine(async (engine) => {
+    const unsendable = { ...policy, hook: () => 0 };
+    await assert.rejects(engine.load(unsendable), (error) => isSwarmError(error, 'ENGINE_FAILED'));
+    assert.ok((await engine.load(policy)).parameters > 0);
+  });
+});
