@@ -2,7 +2,7 @@
 // usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N]
 
 import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { demo } from './demo.ts';
 import type { Benchmark, Row } from './harness.ts';
@@ -13,6 +13,9 @@ import { toploc } from './toploc.ts';
 import { training } from './training.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, nodeAtRest, demo];
+
+/** Runnable threads from which on speeds are not this program's alone. */
+const BUSY_LOAD = 1;
 
 interface Arguments {
   readonly 'json-file'?: string;
@@ -67,6 +70,9 @@ async function main(): Promise<void> {
     note: (text: string) => console.error(text),
   };
   if (!Number.isInteger(context.threads) || context.threads < 1) refuse('--threads takes a whole number of 1 or more');
+  const load = loadavg()[0]!;
+  if (load > BUSY_LOAD)
+    context.note(`The machine is busy (load ${load.toFixed(1)}): trust the ratios, not the speeds.`);
   const rows: Row[] = [];
   for (const benchmark of chosen) {
     console.error(`${benchmark.name} …`);
