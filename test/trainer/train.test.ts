@@ -1,0 +1,344 @@
+// The train loop over scripted engines: what is trained, in which order, what ends how, and crashes at every moment.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
+import { inParts } from '../../trainer/train.ts';
+import { assassin, Killed } from '../support/crashing.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import {
+  type BenchInit,
+  GROUP_SIZE,
+  newTrainerDisk,
+  START_ROOT,
+  type TrainerBench,
+  type TrainerDisk,
+  trainerBench,
+  trainerRecipe,
+} from '../support/trainer-bench.ts';
+
+const PEERS: readonly KeyPair[] = Array.from({ length: 3 }, () => createKeyPair());
+
+async function until(condition: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(condition(), what);
+}
+
+function bench(t: TestContext, init: BenchInit = {}): TrainerBench {
+  const made = trainerBench(init);
+  t.after(() => made.trainer.stop());
+  return made;
+}
+
+/** Accepts `count` useful groups at every step the trainer publishes, until it ends. */
+function feed(made: TrainerBench, count: number): void {
+  const done = new Set<number>();
+  const give = async (step: number): Promise<void> => {
+    if (done.has(step)) return;
+    done.add(step);
+    for (let slot = 0; slot < count; slot++) {
+      await made.accepted({
+        peer: PEERS[slot % PEERS.length]!,
+        policyStep: step,
+        slot: Math.floor(slot / PEERS.length),
+      });
+    }
+  };
+  made.disk.chain.onReady((policy) => void give(policy.policyStep));
+  const now = made.disk.chain.ready();
+  if (now !== null) void give(now.policyStep);
+}
+
+function addsUp(made: TrainerBench): void {
+  const { announced, trained, rejected, stale, dropped, pending } = made.trainer.counts();
+  assert.equal(announced, trained + rejected + stale + dropped + pending);
+}
+
+test('a step: a batch of groups, updates of sequences, checkpoint, then publication', async (t) => {
+  const made = bench(t, { maxSteps: 2 });
+  await made.trainer.start();
+  assert.deepEqual([...made.disk.published], [[0, START_ROOT]]);
+  feed(made, 3);
+  assert.equal(await made.trainer.run(), 'finished');
+  assert.equal(made.disk.published.size, 3);
+  assert.equal(made.steps.length, 2);
+  const [first] = made.steps;
+  assert.equal(first!.groups, 3);
+  assert.equal(first!.sequences, 3 * GROUP_SIZE);
+  assert.equal(first!.updates, 2);
+  assert.equal(first!.rewardMean, 0.25);
+  assert.equal(first!.lagMax, 0);
+  assert.deepEqual(
+    made.engine.updates.map(({ sequences, scheduleStep }) => [sequences.length, scheduleStep]),
+    [
+      [6, 0],
+      [6, 0],
+      [6, 1],
+      [6, 1],
+    ],
+  );
+  // One right of four: advantages 0.75 and −0.25, log-probs those of the replay.
+  const worth = made.engine.updates[0]!.sequences.map(({ advantage }) => advantage);
+  assert.deepEqual(worth, [0.75, -0.25, -0.25, -0.25, 0.75, -0.25]);
+  assert.equal(made.engine.updates[0]!.sequences[0]!.logprobsWorker[1], Math.fround(-0.2));
+  assert.deepEqual(made.announced.at(-1), { wantGroups: 0, closing: true });
+  assert.equal(made.trainer.counts().trained, 6);
+  addsUp(made);
+});
+
+test('parts of a batch are as equal as can be and never over the limits', () => {
+  const sizes = (total: number, size: number, most: number): number[] =>
+    inParts(
+      Array.from({ length: total }, (_, i) => i),
+      size,
+      most,
+    ).map((part) => part.length);
+  assert.deepEqual(sizes(256, 128, 2), [128, 128]);
+  assert.deepEqual(sizes(131, 128, 2), [65, 66]);
+  assert.deepEqual(sizes(300, 128, 2), [128, 128]);
+  assert.deepEqual(sizes(5, 128, 2), [5]);
+});
+
+test('zero-advantage groups are dropped and counted, rejected ones are never trained, strangers have no say', async (t) => {
+  const made = bench(t, { maxSteps: 1 });
+  await made.trainer.start();
+  const running = made.trainer.run();
+  const [a, b, c] = PEERS as [KeyPair, KeyPair, KeyPair];
+  await made.accepted({ peer: a, policyStep: 0, slot: 0, rewards: [0, 0, 0, 0] });
+  await made.judge(await made.announce({ peer: a, policyStep: 0, slot: 1 }), 'reject', 'LOGPROB_DRIFT');
+  const pending = await made.announce({ peer: a, policyStep: 0, slot: 2 });
+  await made.judge(pending, 'accept', undefined, createKeyPair());
+  await made.judge(pending, 'reject', 'REPLAY_MISMATCH', createKeyPair());
+  await made.judge(await made.announce({ peer: a, policyStep: 0, slot: 3 }), 'ignore', 'BORDERLINE');
+  for (const peer of [a, b, c]) await made.accepted({ peer, policyStep: 0, slot: 9 });
+  await running;
+  assert.deepEqual(made.trainer.counts(), {
+    announced: 7,
+    trained: 3,
+    rejected: 1,
+    stale: 0,
+    dropped: 2,
+    pending: 1,
+    reasons: { 'dropped.zeroAdvantage': 1, 'rejected.LOGPROB_DRIFT': 1, 'dropped.BORDERLINE': 1 },
+  });
+});
+
+test('a verdict that comes before its group counts', async (t) => {
+  const other = trainerBench();
+  await other.trainer.start();
+  const message = await other.announce({ peer: PEERS[0]!, policyStep: 0, slot: 0 });
+  await other.trainer.stop();
+  const made = bench(t, { maxSteps: 1 });
+  await made.trainer.start();
+  await made.judge(message, 'reject');
+  await made.inbox.deliver(message, made.recipe.recipeIdHex);
+  assert.equal(made.trainer.counts().rejected, 1);
+});
+
+test('groups more than maxLag steps old are stale when the batch is formed', async (t) => {
+  const made = bench(t, { maxSteps: 3 });
+  await made.trainer.start();
+  const slow = await made.announce({ peer: PEERS[0]!, policyStep: 0, slot: 99 });
+  feed(made, 3);
+  await made.trainer.run();
+  await made.judge(slow, 'accept');
+  assert.equal(made.trainer.counts().stale, 0, 'at step 2 it was within the bound');
+  await made.trainer.stop();
+  const again = bench(t, { disk: made.disk, maxSteps: 4 });
+  await again.trainer.start();
+  feed(again, 3);
+  await again.trainer.run();
+  assert.equal(again.trainer.counts().stale, 1);
+  addsUp(again);
+});
+
+test('groups of quarantined peers that wait are dropped', async (t) => {
+  const quarantined = new Set<string>();
+  const made = bench(t, { maxSteps: 1, components: { isQuarantined: (peer) => quarantined.has(peer) } });
+  await made.trainer.start();
+  const bad = await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot: 0 });
+  quarantined.add(bad.peerIdString);
+  for (const slot of [0, 1, 2]) await made.accepted({ peer: PEERS[1]!, policyStep: 0, slot });
+  await made.trainer.run();
+  assert.equal(made.trainer.counts().reasons['dropped.quarantined'], 1);
+  assert.equal(made.trainer.counts().trained, 3);
+});
+
+test('what fails the trainer’s own replay is rejected and replaced', async (t) => {
+  const made = bench(t, {
+    maxSteps: 1,
+    components: {
+      checkReplay: (announcement, _body, sequence) =>
+        announcement.slot === 7 && sequence === 2
+          ? { answer: 'reject', code: 'REPLAY_MISMATCH' }
+          : { answer: 'accept' },
+    },
+  });
+  await made.trainer.start();
+  for (const slot of [0, 7]) await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot });
+  await made.accepted({ peer: PEERS[1]!, policyStep: 0, slot: 0 });
+  const running = made.trainer.run();
+  await until(() => made.trainer.counts().rejected === 1, 'rejected');
+  assert.equal(made.engine.updates.length, 0, 'the batch waits for another');
+  await made.accepted({ peer: PEERS[2]!, policyStep: 0, slot: 0 });
+  await running;
+  assert.equal(made.trainer.counts().trained, 3);
+  addsUp(made);
+});
+
+test('a body that stage 1 refuses is rejected, one that is nowhere to be had is dropped', async (t) => {
+  const made = bench(t, {
+    maxSteps: 1,
+    recipe: trainerRecipe({ staleness: { maxLagSteps: 2, keepPolicies: 3, bodyTimeoutMs: 100 } }),
+    components: {
+      checkBody: (announcement) =>
+        announcement.slot === 5 ? { answer: 'reject', code: 'REWARD_MISMATCH' } : { answer: 'accept' },
+    },
+  });
+  await made.trainer.start();
+  await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot: 5 });
+  const gone = await made.announce({ peer: PEERS[0]!, policyStep: 0, slot: 6 });
+  for await (const { hashHex } of made.disk.blobs.list()) await made.disk.blobs.delete(hashHex);
+  await made.judge(gone, 'accept');
+  await until(() => made.trainer.counts().dropped === 1, 'dropped');
+  assert.deepEqual(made.trainer.counts().reasons, { 'rejected.REWARD_MISMATCH': 1, 'dropped.BODY_MISSING': 1 });
+});
+
+test('after maxStepWaitMs a step is taken with what there is; before, a hungry trainer asks for more', async (t) => {
+  const clock = fakeClock();
+  const made = bench(t, { maxSteps: 1, clock });
+  await made.trainer.start();
+  const running = made.trainer.run();
+  await clock.advance(1_000);
+  await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot: 0 });
+  await clock.advance(4_000);
+  assert.ok(made.announced.length >= 1, 'more is asked for');
+  assert.ok(made.announced[0]!.wantGroups! > 1);
+  assert.equal(made.steps.length, 0);
+  await clock.advance(60_000);
+  await running;
+  assert.equal(made.steps[0]!.groups, 1);
+});
+
+test('a step that is not finite is undone, its groups are dropped, training goes on', async (t) => {
+  const made = bench(t, { maxSteps: 1 });
+  made.engine.isFinite = (update) => update !== 2;
+  await made.trainer.start();
+  const running = made.trainer.run();
+  for (const peer of PEERS) await made.accepted({ peer, policyStep: 0, slot: 0 });
+  await until(() => made.trainer.counts().dropped === 3, 'dropped');
+  assert.deepEqual(made.engine.learned(), [], 'the first update is taken back too');
+  for (const peer of PEERS) await made.accepted({ peer, policyStep: 0, slot: 1 });
+  await running;
+  assert.equal(made.engine.learned().length, 12);
+  assert.equal(made.trainer.counts().reasons['dropped.nonFinite'], 3);
+  assert.equal(made.disk.published.size, 2);
+});
+
+test('the order of the batch does not depend on arrival', async (t) => {
+  const orders = await Promise.all(
+    [
+      [0, 1, 2, 3, 4, 5],
+      [5, 3, 1, 4, 2, 0],
+    ].map(async (slots) => {
+      const made = bench(t, { maxSteps: 1 });
+      await made.trainer.start();
+      for (const slot of slots) await made.accepted({ peer: PEERS[slot % 3]!, policyStep: 0, slot });
+      await made.trainer.run();
+      return made.engine.learned();
+    }),
+  );
+  assert.deepEqual(orders[0], orders[1]);
+});
+
+async function finish(disk: TrainerDisk): Promise<TrainerBench> {
+  const made = trainerBench({ disk, maxSteps: 3 });
+  await made.trainer.start();
+  feed(made, 4);
+  await made.trainer.run();
+  await made.trainer.stop();
+  return made;
+}
+
+test('killed at any moment of any step: the restarted trainer goes on, and no group is trained twice', async () => {
+  let moments = 0;
+  for (let isOver = false; !isOver; moments++) {
+    const at = moments;
+    const disk = newTrainerDisk();
+    const killer = assassin(at);
+    const first = trainerBench({
+      disk,
+      maxSteps: 3,
+      around: (components) => ({
+        ...components,
+        engine: killer.watch(components.engine, ['update', 'policy', 'saveCheckpoint', 'restore']),
+        publisher: killer.watch(components.publisher, ['publish', 'announce']),
+        policies: killer.watch(components.policies, ['replay']),
+        records: killer.watch(components.records, ['batch', 'get']),
+        blobs: killer.watch(components.blobs, ['put']),
+      }),
+    });
+    feed(first, 4);
+    const outcome = await first.trainer
+      .start()
+      .then(() => first.trainer.run())
+      .catch((error: unknown) => error);
+    isOver = killer.struck() === null;
+    await first.trainer.stop().catch(() => undefined);
+    assert.ok(killer.struck() === null || outcome instanceof Killed || outcome === 'finished', String(outcome));
+
+    const second = await finish(disk);
+    const learned = second.engine.learned();
+    const where = `killed ${killer.struck()} (moment ${at})`;
+    assert.equal(new Set(learned).size, learned.length, `${where}: a sequence was trained twice`);
+    assert.equal(learned.length, 3 * 3 * GROUP_SIZE, where);
+    assert.deepEqual([...disk.published.keys()].sort(), [0, 1, 2, 3], where);
+    const counts = second.trainer.counts();
+    assert.equal(counts.trained, 9, where);
+    assert.equal(
+      counts.announced,
+      counts.trained + counts.rejected + counts.stale + counts.dropped + counts.pending,
+      where,
+    );
+  }
+  assert.ok(moments > 40, `${moments} moments were tried`);
+});
+
+test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {
+  const disk = newTrainerDisk();
+  const first = trainerBench({ disk, maxSteps: 2 });
+  await first.trainer.start();
+  feed(first, 3);
+  await first.trainer.run();
+  await first.trainer.stop();
+  disk.checkpoints.pop();
+  let isStarted = false;
+  const { files } = disk.chain;
+  Object.assign(disk.chain, { files: async (root: string) => (isStarted ? files(root) : null) });
+  const second = bench(t, { disk, maxSteps: 3 });
+  await second.trainer.start();
+  isStarted = true;
+  feed(second, 3);
+  await second.trainer.run();
+  assert.deepEqual([...disk.published.keys()], [0, 1, 2, 3]);
+  addsUp(second);
+});
+
+test('a checkpoint of another recipe is refused', async (t) => {
+  const disk = newTrainerDisk();
+  const first = trainerBench({ disk });
+  await first.trainer.start();
+  await first.trainer.stop();
+  const second = bench(t, { disk, recipe: trainerRecipe({ description: 'another one' }) });
+  await assert.rejects(second.trainer.start(), { code: 'CHECKPOINT_CORRUPT' });
+});
+
+test('a stop ends a trainer that waits, and nothing is lost', async (t) => {
+  const made = bench(t);
+  await made.trainer.start();
+  const running = made.trainer.run();
+  await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot: 0 });
+  await made.trainer.stop();
+  assert.equal(await running, 'stopped');
+  assert.equal(made.trainer.counts().pending, 1);
+});

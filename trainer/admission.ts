@@ -1,0 +1,45 @@
+// How many groups a trainer asks for, so that nodes do not make what will be too old. Source: spec/wire.md
+// "Enough, not too much": wantGroups = ceil((maxLag + 1)·B / useful share) − waiting.
+
+import type { Admission } from '../node/protocol/manifest.ts';
+
+export interface AdmissionState {
+  readonly maxLagSteps: number;
+  /** useful groups that make a step */
+  readonly promptsPerStep: number;
+  /** share of judged groups that carry something to learn, (0, 1] */
+  readonly usefulShare: number;
+  /** groups announced and not ended */
+  readonly waiting: number;
+  readonly activePeers: number;
+}
+
+/** Until a peer is known one batch is asked for: each of those who come would take the whole of it. */
+export function admissionOf(state: AdmissionState): Admission {
+  if (state.activePeers === 0)
+    return { wantGroups: Math.ceil(state.promptsPerStep / state.usefulShare), activePeers: 0 };
+  const wanted = Math.ceil(((state.maxLagSteps + 1) * state.promptsPerStep) / state.usefulShare);
+  return { wantGroups: Math.max(0, wanted - state.waiting), activePeers: state.activePeers };
+}
+
+/** Groups looked back on. */
+const WINDOW = 256;
+/** Below this the estimate says more about chance than about the task. */
+const MIN_SHARE = 0.1;
+
+/** The useful share over the last groups; 1 counts as seen once, so that a run begins with it. */
+export interface UsefulShare {
+  add(isUseful: boolean): void;
+  value(): number;
+}
+
+export function createUsefulShare(): UsefulShare {
+  const window: boolean[] = [];
+  return {
+    add(isUseful) {
+      window.push(isUseful);
+      if (window.length > WINDOW) window.shift();
+    },
+    value: () => Math.max(MIN_SHARE, (window.filter((each) => each).length + 1) / (window.length + 1)),
+  };
+}

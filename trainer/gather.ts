@@ -1,0 +1,90 @@
+// Waiting for a batch: until enough useful groups are here, or the recipe's patience has ended and there is at least one.
+// Source: spec/grpo.md "Staleness" (lag is judged when the batch is formed), "Exactly once" (order); spec/wire.md (maxStepWaitMs).
+// Invariant: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs.
+
+import type { Clock, Logger } from '../node/protocol/ports.ts';
+import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { chooseBatch } from './batch.ts';
+import type { Pool } from './pool.ts';
+import type { Publication } from './publication.ts';
+import type { LearnGroup, Replays } from './replay.ts';
+import type { RunState } from './run-state.ts';
+
+/** How often a waiting trainer looks for quarantines and for its own patience. */
+const TICK_MS = 500;
+/** A pool that cannot fill the batch for so long gets a raised admission. */
+const HUNGRY_MS = 3_000;
+
+export interface GatherComponents {
+  readonly pool: Pool;
+  readonly replays: Replays;
+  readonly publication: Publication;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** A batch and what it took to get it. */
+export interface Gathered {
+  readonly groups: readonly LearnGroup[];
+  readonly waitingMs: number;
+  readonly replayingMs: number;
+}
+
+/** @returns null when the signal ended the wait */
+export async function gatherBatch(
+  components: GatherComponents,
+  recipe: ResolvedRecipe['recipe'],
+  state: RunState,
+  signal: AbortSignal,
+): Promise<Gathered | null> {
+  const { pool, replays, publication, clock, logger } = components;
+  const { promptsPerStep } = recipe.grpo;
+  const { maxLagSteps, maxStepWaitMs } = recipe.staleness;
+  const startMs = clock.nowMs();
+  let askedMs = startMs;
+  let replayingMs = 0;
+  const batch: LearnGroup[] = [];
+  await replays.forgetBefore(state.policyStep - maxLagSteps);
+
+  while (!signal.aborted) {
+    await pool.expire(state.policyStep);
+    const isLate = clock.nowMs() - startMs >= maxStepWaitMs;
+    const ready = pool.ready();
+    const isEnough = batch.length + ready.length >= promptsPerStep || (isLate && ready.length > 0);
+    if (isEnough) {
+      const chosen = chooseBatch(ready, {
+        count: promptsPerStep - batch.length,
+        batchSize: promptsPerStep,
+        policyRoot: state.policyRoot,
+        maxKeyShare: recipe.maxKeyShare,
+        taken: countByPeer(batch),
+      });
+      pool.take(chosen);
+      const replayMs = clock.nowMs();
+      const { groups, refused } = await replays.recompute(chosen, signal);
+      replayingMs += clock.nowMs() - replayMs;
+      for (const { groupId, state: end, reason } of refused) {
+        pool.finish(groupId, end, reason);
+        logger.warn({ groupId, reason }, 'a group did not stand up to the replay; it is not trained on');
+      }
+      batch.push(...groups);
+    }
+    if (batch.length >= promptsPerStep || (isLate && batch.length > 0)) {
+      return { groups: batch, waitingMs: clock.nowMs() - startMs - replayingMs, replayingMs };
+    }
+    if (isEnough) continue;
+    const isHungry = pool.waiting() < promptsPerStep && clock.nowMs() - askedMs >= HUNGRY_MS;
+    if (isHungry) {
+      await publication.askForMore(state);
+      askedMs = clock.nowMs();
+    }
+    await pool.wait(TICK_MS, signal);
+  }
+  return null;
+}
+
+function countByPeer(groups: readonly LearnGroup[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { peer } of groups) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+  return counts;
+}

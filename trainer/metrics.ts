@@ -1,0 +1,112 @@
+// What a step says of itself: every figure that spec/grpo.md "Staleness" wants logged, in one flat record.
+
+import { lagOf } from './batch.ts';
+import type { UpdateMetrics } from './engine/engine.ts';
+import type { LedgerCounts } from './ledger.ts';
+import type { Arrivals } from './pool.ts';
+import type { LearnGroup } from './replay.ts';
+
+/** Where the time of a step went, in seconds. */
+export interface StepSeconds {
+  readonly waiting: number;
+  readonly replaying: number;
+  readonly updating: number;
+  readonly checkpointing: number;
+  readonly publishing: number;
+}
+
+export interface StepMetrics {
+  /** batches trained on so far, this one included */
+  readonly trainStep: number;
+  /** publications so far */
+  readonly policyStep: number;
+  /** hex root of the newest published policy */
+  readonly policyRoot: string;
+  readonly isPublished: boolean;
+  readonly loss: number;
+  /** over all groups accepted since the step before, useful or not; 1 = a full reward */
+  readonly rewardMean: number;
+  readonly completionTokensMean: number;
+  /** over the groups of the batch alone */
+  readonly batchRewardMean: number;
+  readonly lagMean: number;
+  readonly lagMax: number;
+  readonly essShare: number;
+  readonly meanLog2w: number;
+  readonly klEstimate: number;
+  readonly clippedLowShare: number;
+  readonly clippedHighShare: number;
+  /** nats a token */
+  readonly entropy: number;
+  readonly gradNorm: number;
+  readonly learningRate: number;
+  readonly updates: number;
+  readonly groups: number;
+  readonly sequences: number;
+  /** completion tokens trained on */
+  readonly tokens: number;
+  readonly tokensPerSecond: number;
+  readonly seconds: StepSeconds;
+  readonly counts: LedgerCounts;
+}
+
+/** What the figures are made of. */
+export interface StepFacts {
+  readonly trainStep: number;
+  readonly policyStep: number;
+  readonly policyRoot: string;
+  readonly isPublished: boolean;
+  /** publications when the batch was formed */
+  readonly policyStepBefore: number;
+  readonly groups: readonly LearnGroup[];
+  readonly updates: readonly UpdateMetrics[];
+  readonly arrivals: Arrivals;
+  readonly seconds: StepSeconds;
+  readonly counts: LedgerCounts;
+}
+
+const MILLION = 1e6;
+const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+const mean = (values: readonly number[]): number => (values.length === 0 ? 0 : total(values) / values.length);
+
+/** Mean of an update's figure over tokens. */
+function overTokens(updates: readonly UpdateMetrics[], figure: (update: UpdateMetrics) => number): number {
+  const tokens = total(updates.map((update) => update.tokens));
+  return tokens === 0 ? 0 : total(updates.map((update) => figure(update) * update.tokens)) / tokens;
+}
+
+export function stepMetrics(facts: StepFacts): StepMetrics {
+  const { groups, updates, arrivals, seconds } = facts;
+  const batchRewards = groups.flatMap(({ announcement }) => announcement.rewards.map((reward) => reward / MILLION));
+  const batchLengths = groups.flatMap(({ announcement }) => announcement.lengths);
+  const lags = groups.map((group) => lagOf(group, facts.policyStepBefore));
+  const tokens = total(updates.map((update) => update.tokens));
+  const isSome = arrivals.sequences > 0;
+  return {
+    trainStep: facts.trainStep,
+    policyStep: facts.policyStep,
+    policyRoot: facts.policyRoot,
+    isPublished: facts.isPublished,
+    loss: overTokens(updates, (update) => update.loss),
+    rewardMean: isSome ? arrivals.rewardSum / arrivals.sequences : mean(batchRewards),
+    completionTokensMean: isSome ? arrivals.tokens / arrivals.sequences : mean(batchLengths),
+    batchRewardMean: mean(batchRewards),
+    lagMean: mean(lags),
+    lagMax: Math.max(0, ...lags),
+    essShare: overTokens(updates, (update) => update.essShare),
+    meanLog2w: overTokens(updates, (update) => update.meanLog2w),
+    klEstimate: overTokens(updates, (update) => update.klEstimate),
+    clippedLowShare: overTokens(updates, (update) => update.clippedLowShare),
+    clippedHighShare: overTokens(updates, (update) => update.clippedHighShare),
+    entropy: overTokens(updates, (update) => update.entropy),
+    gradNorm: mean(updates.map((update) => update.gradNorm)),
+    learningRate: updates.at(-1)?.learningRate ?? 0,
+    updates: updates.length,
+    groups: groups.length,
+    sequences: total(updates.map((update) => update.sequences)),
+    tokens,
+    tokensPerSecond: tokens / Math.max(1e-3, total(Object.values(seconds))),
+    seconds,
+    counts: facts.counts,
+  };
+}

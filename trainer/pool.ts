@@ -1,0 +1,390 @@
+// The pool: every announced group on its way to a batch. Announcement, verdict, body, stage 1; then it waits to be chosen.
+// Source: spec/grpo.md "Exactly once"; spec/rollouts.md "Order of checks". Whatever ends a group ends it in the ledger.
+// Invariants: `ready` holds accepted groups whose body is here, passed stage 1, carries something to learn, and no other;
+// verdicts count only from verifiers that the recipe names, or from ourselves when told so.
+
+import type { GroupBody } from '../node/protocol/body.ts';
+import { decodeBody } from '../node/protocol/body.ts';
+import { toHex } from '../node/protocol/bytes.ts';
+import type { CheckAnswer } from '../node/protocol/check.ts';
+import { errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
+import { decodeGroup, type GroupAnnouncement } from '../node/protocol/group.ts';
+import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage, Startable } from '../node/protocol/ports.ts';
+import { groupSeed } from '../node/protocol/seeds.ts';
+import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
+import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { createUsefulShare } from './admission.ts';
+import { type Candidate, lagOf } from './batch.ts';
+import { carriesNothing } from './grpo/advantages.ts';
+import type { ConsumedRecord, FinalState, Ledger } from './ledger.ts';
+
+const FETCHES_AT_ONCE = 8;
+const FETCH_TIMEOUT_MS = 10_000;
+const RETRY_MS = 1_000;
+/** Verdicts of groups not yet announced here. */
+const MAX_EARLY_VERDICTS = 4_096;
+/** Bodies are kept maxLag + this many steps after their group's end (spec/wire.md "Counting"). */
+const KEEP_BODY_STEPS = 2;
+/** A peer counts as active for this many steps after its last group, and never longer than its groups are of use. */
+const ACTIVE_STEPS = 3;
+/** Rows of the ledger stay in memory for maxLag + this many steps. */
+export const KEEP_ROW_STEPS = 16;
+
+export interface PoolComponents {
+  readonly inbox: Inbox;
+  readonly blobs: BlobStore;
+  readonly fetcher: BlobFetcher;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** stage 1, as the verifier has it */
+  readonly checkBody: (announcement: GroupAnnouncement, body: GroupBody) => CheckAnswer;
+  /** whether a peer's groups are not to be consumed at this policy step */
+  readonly isQuarantined?: (peer: string, policyStep: number) => boolean;
+}
+
+export interface PoolInit {
+  readonly recipe: ResolvedRecipe;
+  /** hex keys whose verdicts count: those the recipe names, and the trainer's own when it runs a verifier */
+  readonly verifiers: readonly string[];
+  /** false: groups need no verdict, the trainer's replay is the only check */
+  readonly requireVerdict?: boolean;
+}
+
+/** A group that may be trained on. */
+export interface ReadyGroup extends Candidate {
+  readonly announcement: GroupAnnouncement;
+  readonly body: GroupBody;
+}
+
+/** What arrived since it was last asked: groups accepted, useful or not. */
+export interface Arrivals {
+  readonly groups: number;
+  readonly sequences: number;
+  /** sum of rewards, 1 = a million millionths */
+  readonly rewardSum: number;
+  readonly tokens: number;
+}
+
+export interface Pool extends Startable {
+  ready(): readonly ReadyGroup[];
+  /** Puts groups in a batch: they are not ready any more, and verdicts that come later do not end them. */
+  take(groups: readonly ReadyGroup[]): void;
+  /** groups not ended */
+  waiting(): number;
+  /** keys whose groups came for one of the last policy steps */
+  activePeers(policyStep: number): number;
+  /** groups announced for a policy step so far, ended or not */
+  announcedAt(policyStep: number): number;
+  usefulShare(): number;
+  /** Ends what is too old for the trainer's step, and what quarantined peers sent; deletes old bodies. */
+  expire(policyStep: number): Promise<void>;
+  finish(groupId: string, state: FinalState, reason?: string | null, trainStep?: number | null): boolean;
+  takeArrivals(): Arrivals;
+  /** accepted groups that ended untrained since it was last asked */
+  takeNotConsumed(): readonly { readonly groupId: string; readonly reason: string }[];
+  /** Resolves when something became ready, after `ms`, or when the signal aborts. */
+  wait(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+interface Entry extends Candidate {
+  readonly announcement: GroupAnnouncement;
+  acceptedMs: number | null;
+  body: GroupBody | null;
+  readonly ignoredBy: Set<string>;
+  /** in a batch under way: nothing but `finish` ends it any more */
+  isTaken: boolean;
+}
+
+const MILLION = 1e6;
+const noArrivals = (): Arrivals => ({ groups: 0, sequences: 0, rewardSum: 0, tokens: 0 });
+const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+
+/** @param checkpoint what the newest whole checkpoint says was trained */
+export function createPool(components: PoolComponents, init: PoolInit, checkpoint: ConsumedRecord): Pool {
+  return new GroupPool(components, init, checkpoint);
+}
+
+class GroupPool implements Pool {
+  readonly #components: PoolComponents;
+  readonly #init: PoolInit;
+  readonly #checkpoint: ConsumedRecord;
+  readonly #scope: string;
+  readonly #entries = new Map<string, Entry>();
+  readonly #early = new Map<string, { readonly key: string; readonly verdict: Verdict }[]>();
+  readonly #lastStepOf = new Map<string, number>();
+  readonly #useful = createUsefulShare();
+  readonly #stopping = new AbortController();
+  readonly #unlisten: (() => void)[] = [];
+  readonly #toFetch: Entry[] = [];
+  readonly #lanes = new Set<Promise<void>>();
+  /** bodies of ended groups: hash to the trainer's policy step at their end */
+  readonly #endedBodies = new Map<string, number>();
+  #policyStep = 0;
+  #arrivals: Arrivals = noArrivals();
+  #notConsumed: { readonly groupId: string; readonly reason: string }[] = [];
+  #changed = new AbortController();
+
+  constructor(components: PoolComponents, init: PoolInit, checkpoint: ConsumedRecord) {
+    this.#components = components;
+    this.#init = init;
+    this.#checkpoint = checkpoint;
+    this.#scope = init.recipe.recipeIdHex;
+  }
+
+  async start(): Promise<void> {
+    const { inbox, ledger } = this.#components;
+    await ledger.open(this.#checkpoint);
+    for (const row of ledger.rows()) if (row.state !== 'pending') this.#endedBodies.set(row.bodyHash, row.policyStep);
+    this.#listen('group', (message) => this.#onGroup(message));
+    this.#listen('verdict', (message) => this.#onVerdict(message));
+    for await (const message of inbox.stored('group', this.#scope)) this.#onGroup(message);
+    for await (const message of inbox.stored('verdict', this.#scope)) this.#onVerdict(message);
+  }
+
+  #listen(kind: 'group' | 'verdict', take: (message: SignedMessage) => void): void {
+    this.#unlisten.push(
+      this.#components.inbox.on(kind, (message, scope) => {
+        if (scope === this.#scope) take(message);
+      }),
+    );
+  }
+
+  async stop(): Promise<void> {
+    for (const unlisten of this.#unlisten) unlisten();
+    this.#stopping.abort();
+    await Promise.all(this.#lanes);
+    await this.#components.ledger.flush();
+  }
+
+  #onGroup(message: SignedMessage): void {
+    const { ledger } = this.#components;
+    const announcement = decodeGroup(message.payload);
+    const { policyStep, slot } = announcement;
+    const row = {
+      groupId: message.idHex,
+      peer: message.peerIdString,
+      policyStep,
+      slot,
+      bodyHash: toHex(announcement.bodyHash),
+    };
+    ledger.announce(row);
+    this.#lastStepOf.set(row.peer, Math.max(policyStep, this.#lastStepOf.get(row.peer) ?? 0));
+    if (ledger.get(row.groupId)?.state !== 'pending' || this.#entries.has(row.groupId)) return;
+    const entry: Entry = {
+      groupId: row.groupId,
+      peer: row.peer,
+      policyStep,
+      groupSeed: groupSeed(announcement),
+      announcement,
+      acceptedMs: null,
+      body: null,
+      ignoredBy: new Set(),
+      isTaken: false,
+    };
+    this.#entries.set(row.groupId, entry);
+    if (this.#init.requireVerdict === false) this.#accept(entry);
+    const early = this.#early.get(row.groupId) ?? [];
+    this.#early.delete(row.groupId);
+    for (const { key, verdict } of early) this.#judge(entry, key, verdict);
+  }
+
+  #onVerdict(message: SignedMessage): void {
+    const key = toHex(message.publicKey);
+    if (!this.#init.verifiers.includes(key)) return;
+    const verdict = decodeVerdict(message.payload);
+    const groupId = toHex(verdict.groupId);
+    const entry = this.#entries.get(groupId);
+    if (entry !== undefined) {
+      this.#judge(entry, key, verdict);
+      return;
+    }
+    if (this.#components.ledger.get(groupId) !== undefined) return;
+    this.#early.set(groupId, [...(this.#early.get(groupId) ?? []), { key, verdict }]);
+    if (this.#early.size > MAX_EARLY_VERDICTS) this.#early.delete(this.#early.keys().next().value!);
+  }
+
+  #judge(entry: Entry, key: string, verdict: Verdict): void {
+    if (entry.isTaken) return;
+    if (verdict.answer === 'accept') this.#accept(entry);
+    if (verdict.answer === 'reject') this.#reject(entry, verdict.code ?? 'INTERNAL');
+    if (verdict.answer === 'ignore') {
+      entry.ignoredBy.add(key);
+      // Nobody is left who could accept it.
+      const isLast = entry.acceptedMs === null && entry.ignoredBy.size >= this.#init.verifiers.length;
+      if (isLast) this.finish(entry.groupId, 'dropped', verdict.code ?? 'INTERNAL');
+    }
+  }
+
+  #reject(entry: Entry, code: string): void {
+    if (this.finish(entry.groupId, 'rejected', code)) this.#useful.add(false);
+  }
+
+  #accept(entry: Entry): void {
+    if (entry.acceptedMs !== null || !this.#entries.has(entry.groupId)) return;
+    entry.acceptedMs = this.#components.clock.nowMs();
+    const { rewards, lengths } = entry.announcement;
+    if (this.#init.requireVerdict !== false && carriesNothing(rewards)) {
+      this.#noteArrival(rewards, lengths);
+      this.#dropEmpty(entry);
+      return;
+    }
+    this.#toFetch.push(entry);
+    this.#openLanes();
+  }
+
+  #noteArrival(rewards: readonly number[], lengths: readonly number[]): void {
+    const { groups, sequences, rewardSum, tokens } = this.#arrivals;
+    this.#arrivals = {
+      groups: groups + 1,
+      sequences: sequences + rewards.length,
+      rewardSum: rewardSum + total(rewards) / MILLION,
+      tokens: tokens + total(lengths),
+    };
+  }
+
+  #dropEmpty(entry: Entry): void {
+    this.finish(entry.groupId, 'dropped', 'zeroAdvantage');
+    this.#useful.add(false);
+  }
+
+  #openLanes(): void {
+    while (this.#lanes.size < Math.min(FETCHES_AT_ONCE, this.#lanes.size + this.#toFetch.length)) {
+      const entry = this.#toFetch.shift()!;
+      const lane = this.#obtain(entry)
+        .catch((error: unknown) => this.#onTrouble(entry, error))
+        .finally(() => {
+          this.#lanes.delete(lane);
+          if (!this.#stopping.signal.aborted) this.#openLanes();
+        });
+      this.#lanes.add(lane);
+    }
+  }
+
+  #onTrouble(entry: Entry, error: unknown): void {
+    const context = { groupId: entry.groupId, error: errorText(error) };
+    if (isSwarmError(error, 'MALFORMED', 'TOO_LARGE')) this.#reject(entry, 'BODY_MALFORMED');
+    else if (!this.#stopping.signal.aborted) this.#components.logger.error(context, 'a body was not taken in');
+  }
+
+  /** Gets one body and looks at it; ends the group when it cannot be had or is wrong. */
+  async #obtain(entry: Entry): Promise<void> {
+    const bytes = await this.#fetch(entry);
+    if (bytes === null || !this.#entries.has(entry.groupId)) return;
+    const body = decodeBody(bytes);
+    const answer = this.#components.checkBody(entry.announcement, body);
+    if (answer.answer === 'reject') return this.#reject(entry, answer.code);
+    if (answer.answer === 'ignore') return void this.finish(entry.groupId, 'dropped', answer.code);
+    const { rewards, lengths } = entry.announcement;
+    this.#noteArrival(rewards, lengths);
+    if (carriesNothing(rewards)) return this.#dropEmpty(entry);
+    this.#useful.add(true);
+    entry.body = body;
+    this.#changed.abort();
+  }
+
+  /** Asks until the body is here, its time is up, or its group has ended. */
+  async #fetch(entry: Entry): Promise<Uint8Array | null> {
+    const { blobs, fetcher, clock } = this.#components;
+    const { bodyTimeoutMs } = this.#init.recipe.recipe.staleness;
+    const { bodyHash, bodyBytes } = entry.announcement;
+    const hashHex = toHex(bodyHash);
+    const deadlineMs = clock.nowMs() + bodyTimeoutMs;
+    while (this.#entries.has(entry.groupId) && !this.#stopping.signal.aborted) {
+      try {
+        if (await blobs.has(hashHex)) return await blobs.get(hashHex);
+        const timeoutMs = Math.min(FETCH_TIMEOUT_MS, bodyTimeoutMs);
+        const signal = this.#stopping.signal;
+        return await fetcher.fetch(hashHex, { sizeBytes: bodyBytes, from: [entry.peer], timeoutMs, signal });
+      } catch (error) {
+        if (!(error instanceof SwarmError)) throw error;
+      }
+      if (clock.nowMs() >= deadlineMs) {
+        this.finish(entry.groupId, 'dropped', 'BODY_MISSING');
+        return null;
+      }
+      await clock.sleep(RETRY_MS, this.#stopping.signal);
+    }
+    return null;
+  }
+
+  ready(): readonly ReadyGroup[] {
+    const isReady = (entry: Entry): entry is Entry & ReadyGroup => entry.body !== null && !entry.isTaken;
+    return [...this.#entries.values()].filter(isReady);
+  }
+
+  take(groups: readonly ReadyGroup[]): void {
+    for (const { groupId } of groups) {
+      const entry = this.#entries.get(groupId);
+      if (entry !== undefined) entry.isTaken = true;
+    }
+  }
+
+  waiting(): number {
+    return this.#entries.size;
+  }
+
+  activePeers(policyStep: number): number {
+    const steps = Math.max(1, Math.min(ACTIVE_STEPS, this.#init.recipe.recipe.staleness.maxLagSteps));
+    return [...this.#lastStepOf.values()].filter((last) => lagOf({ policyStep: last }, policyStep) <= steps).length;
+  }
+
+  announcedAt(policyStep: number): number {
+    let count = 0;
+    for (const row of this.#components.ledger.rows()) if (row.policyStep === policyStep) count += 1;
+    return count;
+  }
+
+  usefulShare(): number {
+    return this.#useful.value();
+  }
+
+  async expire(policyStep: number): Promise<void> {
+    this.#policyStep = policyStep;
+    const { isQuarantined, blobs, ledger } = this.#components;
+    const { maxLagSteps } = this.#init.recipe.recipe.staleness;
+    for (const entry of [...this.#entries.values()]) {
+      if (entry.isTaken) continue;
+      if (lagOf(entry, policyStep) > maxLagSteps) this.finish(entry.groupId, 'stale');
+      else if (isQuarantined?.(entry.peer, policyStep) === true) this.finish(entry.groupId, 'dropped', 'quarantined');
+    }
+    for (const [hashHex, endStep] of this.#endedBodies) {
+      if (policyStep - endStep <= maxLagSteps + KEEP_BODY_STEPS) continue;
+      this.#endedBodies.delete(hashHex);
+      await blobs.delete(hashHex);
+    }
+    for (const [peer, last] of this.#lastStepOf) {
+      if (lagOf({ policyStep: last }, policyStep) > maxLagSteps + KEEP_ROW_STEPS) this.#lastStepOf.delete(peer);
+    }
+    await ledger.fold(policyStep - maxLagSteps - KEEP_ROW_STEPS);
+  }
+
+  finish(groupId: string, state: FinalState, reason: string | null = null, trainStep: number | null = null): boolean {
+    const entry = this.#entries.get(groupId);
+    if (!this.#components.ledger.finish(groupId, state, reason, trainStep)) return false;
+    if (entry === undefined) return true;
+    this.#entries.delete(groupId);
+    this.#endedBodies.set(toHex(entry.announcement.bodyHash), this.#policyStep);
+    if (entry.acceptedMs !== null && state !== 'trained') {
+      this.#notConsumed.push({ groupId, reason: reason === null ? state : `${state}.${reason}` });
+    }
+    return true;
+  }
+
+  takeArrivals(): Arrivals {
+    const taken = this.#arrivals;
+    this.#arrivals = noArrivals();
+    return taken;
+  }
+
+  takeNotConsumed(): readonly { readonly groupId: string; readonly reason: string }[] {
+    const taken = this.#notConsumed;
+    this.#notConsumed = [];
+    return taken;
+  }
+
+  async wait(ms: number, signal: AbortSignal): Promise<void> {
+    await this.#components.clock.sleep(ms, AbortSignal.any([signal, this.#stopping.signal, this.#changed.signal]));
+    if (this.#changed.signal.aborted) this.#changed = new AbortController();
+  }
+}

@@ -1,0 +1,252 @@
+// GRPO with stale rollouts, on one page. Source: spec/grpo.md; the model for reading it is nanochat's chat_rl.py.
+//
+// Left out of GRPO: the division by the standard deviation (Dr.GRPO) unless the recipe says `std`, and the KL term unless it
+// says klCoef. Added to it: rollouts are some policy steps old and come from strangers, so their log-probs are recomputed
+// under the policy that made them, and that pass shows whether they really came from it.
+//
+// Invariants: a group is trained on once; weights, moments and the list of what was consumed become durable in one rename
+// (the checkpoint), nothing is published before it, and whoever restarts goes on from there.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { isSwarmError } from '../node/protocol/errors.ts';
+import type { TrainSequence, UpdateMetrics } from './engine/engine.ts';
+import { type Gathered, gatherBatch } from './gather.ts';
+import { advantages } from './grpo/advantages.ts';
+import { LOSSES } from './grpo/losses.ts';
+import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
+import { type StepMetrics, type StepSeconds, stepMetrics } from './metrics.ts';
+import { createPool, KEEP_ROW_STEPS, type Pool } from './pool.ts';
+import { createPublication, type Publication } from './publication.ts';
+import { createReplays, type LearnGroup, type Replays } from './replay.ts';
+import { publishCurrent, resume } from './resume.ts';
+import { consumedRecord, metaOf, type RunState } from './run-state.ts';
+import type { TrainerComponents, TrainerInit } from './trainer-ports.ts';
+
+const MILLION = 1e6;
+
+/** One trainer of one recipe. */
+export interface Trainer {
+  /** Takes up the newest checkpoint, or begins; publishes the policy it stands at. @throws CHECKPOINT_CORRUPT, DISK_FULL */
+  start(): Promise<void>;
+  /** Trains until `stop`, or until the recipe's last step. @returns why it ended */
+  run(): Promise<'stopped' | 'finished'>;
+  stop(): Promise<void>;
+  /** announces the end of the recipe */
+  close(): Promise<void>;
+  counts(): LedgerCounts;
+  state(): RunState;
+}
+
+/** What a step works with. */
+interface Run {
+  readonly components: TrainerComponents;
+  readonly init: TrainerInit;
+  readonly ledger: Ledger;
+  readonly pool: Pool;
+  readonly replays: Replays;
+  readonly publication: Publication;
+  state: RunState;
+}
+
+/** One step of training. @returns null when the signal came first, or the step had to be undone */
+async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | null> {
+  const { components, init, pool, ledger, publication, state: before } = run;
+  const { engine } = components;
+  const { recipe } = init.recipe;
+  const time = stopwatch(components.clock.nowMs);
+
+  // Wait for a batch: accepted groups within maxLag, in an order that nobody can choose, log-probs recomputed under the
+  // policy that sampled them.
+  const gathered = await gatherBatch({ ...components, ...run }, recipe, before, signal);
+  if (gathered === null) return null;
+  const { groups } = gathered;
+  time();
+
+  // Each rollout teaches by how much better it did than the others of its prompt.
+  const sequences = groups.flatMap((group) => learnable(group, recipe.grpo.advantages));
+
+  // A few optimizer steps on them. A step that is not finite did not happen, and its groups are put aside.
+  const updates = await update(run, sequences);
+  if (updates === null) return undo(run, groups);
+  const updatingMs = time();
+
+  // Weights, moments and what was consumed: whole on disk before anybody hears of them.
+  const policy = await engine.policy();
+  run.state = nextState(before, groups, toHex(policy.policyRoot), recipe.staleness);
+  const checkpoint = await engine.saveCheckpoint(init.checkpointDir, metaOf(run.state, init.recipe.recipeIdHex));
+  for (const { groupId } of groups) pool.finish(groupId, 'trained', null, run.state.trainStep);
+  await ledger.flush();
+  const checkpointingMs = time();
+
+  // The policy is these weights in bf16. A step that changed no bit of it is not published.
+  const isPublished = run.state.policyStep > before.policyStep;
+  if (isPublished) await publication.publish(run.state, policy.safetensors, checkpoint);
+  const seconds = inSeconds(gathered, updatingMs, checkpointingMs, time());
+  return stepMetrics({
+    ...run.state,
+    isPublished,
+    policyStepBefore: before.policyStep,
+    groups,
+    updates,
+    arrivals: pool.takeArrivals(),
+    seconds,
+    counts: ledger.counts(),
+  });
+}
+
+/** A group's rollouts that have an advantage. */
+function learnable(group: LearnGroup, rule: Parameters<typeof advantages>[0]): TrainSequence[] {
+  const { announcement, body, logprobsWorker } = group;
+  const worth = advantages(
+    rule,
+    announcement.rewards.map((reward) => reward / MILLION),
+  );
+  return body.sequences
+    .map(({ tokens }, i) => ({ prompt: body.prompt, tokens, advantage: worth[i]!, logprobsWorker: logprobsWorker[i]! }))
+    .filter(({ advantage }) => advantage !== 0);
+}
+
+/** Optimizer steps on about equal parts of the batch. @returns null when one was not finite */
+async function update(
+  { components, init, state }: Run,
+  batch: readonly TrainSequence[],
+): Promise<UpdateMetrics[] | null> {
+  const { engine, logger } = components;
+  const { sequencesPerUpdate, maxUpdatesPerStep, loss } = init.recipe.recipe.grpo;
+  const parts = inParts(batch, sequencesPerUpdate, maxUpdatesPerStep);
+  const needsOld = LOSSES[loss].readsOld && parts.length > 1;
+  const old = needsOld ? await engine.logprobs(batch) : [];
+  const metrics: UpdateMetrics[] = [];
+  let at = 0;
+  try {
+    for (const part of parts) {
+      const from = at;
+      at += part.length;
+      const sequences = needsOld ? part.map((each, i) => ({ ...each, logprobsOld: old[from + i]! })) : part;
+      metrics.push(await engine.update(sequences, state.trainStep));
+    }
+    return metrics;
+  } catch (error) {
+    if (!isSwarmError(error, 'NON_FINITE_STEP')) throw error;
+    logger.error({ trainStep: state.trainStep, ...error.detail }, 'a step was not finite and is undone');
+    if (metrics.length > 0) await engine.restore(init.checkpointDir);
+    return null;
+  }
+}
+
+/** Cuts a batch into at most `most` parts of at most `size`, as equal as can be; what does not fit is left out. */
+export function inParts<T>(batch: readonly T[], size: number, most: number): readonly (readonly T[])[] {
+  const count = Math.min(most, Math.ceil(batch.length / size));
+  const used = Math.min(batch.length, count * size);
+  return Array.from({ length: count }, (_, i) =>
+    batch.slice(Math.floor((i * used) / count), Math.floor(((i + 1) * used) / count)),
+  );
+}
+
+async function undo({ pool, ledger }: Run, groups: readonly LearnGroup[]): Promise<null> {
+  for (const { groupId } of groups) pool.finish(groupId, 'dropped', 'nonFinite');
+  await ledger.flush();
+  return null;
+}
+
+function nextState(
+  before: RunState,
+  groups: readonly LearnGroup[],
+  root: string,
+  staleness: { readonly publishEvery: number; readonly maxLagSteps: number },
+): RunState {
+  const trainStep = before.trainStep + 1;
+  const isDue = trainStep % staleness.publishEvery === 0 && root !== before.policyRoot;
+  const policy = isDue
+    ? { policyStep: before.policyStep + 1, policyRoot: root, parentRoot: before.policyRoot }
+    : { policyStep: before.policyStep, policyRoot: before.policyRoot, parentRoot: before.parentRoot };
+  const oldest = policy.policyStep - staleness.maxLagSteps - KEEP_ROW_STEPS;
+  const now = groups.map(({ groupId, policyStep }) => ({ groupId, policyStep, trainStep }));
+  return {
+    ...policy,
+    trainStep,
+    lastConsumed: groups.map(({ groupId }) => groupId),
+    consumed: [...before.consumed.filter(({ policyStep }) => policyStep >= oldest), ...now],
+  };
+}
+
+export function createTrainer(components: TrainerComponents, init: TrainerInit): Trainer {
+  const stopping = new AbortController();
+  const { recipe } = init.recipe;
+  const maxSteps = init.maxSteps ?? recipe.grpo.maxSteps ?? Number.POSITIVE_INFINITY;
+  const verifiers = [...recipe.verification.verifiers, ...(init.ownVerifier === undefined ? [] : [init.ownVerifier])];
+  let run: Run | null = null;
+  let running: Promise<unknown> = Promise.resolve();
+
+  async function begin(): Promise<Run> {
+    const { state, checkpoint } = await resume(components, init);
+    const ledger = createLedger(components.records, init.recipe.recipeIdHex);
+    const poolInit = { recipe: init.recipe, verifiers, requireVerdict: init.requireVerdict ?? true };
+    const pool = createPool({ ...components, ledger }, poolInit, consumedRecord(state));
+    await pool.start();
+    const publication = createPublication({ ...components, pool }, init);
+    const replays = createReplays(components, {
+      sampling: init.sampling,
+      replayConsumed: recipe.verification.replayConsumed,
+    });
+    const begun: Run = { components, init, ledger, pool, replays, publication, state };
+    await publishCurrent(components, publication, state, checkpoint);
+    return begun;
+  }
+
+  async function train(begun: Run): Promise<'stopped' | 'finished'> {
+    while (!stopping.signal.aborted && begun.state.policyStep < maxSteps) {
+      const metrics = await trainStep(begun, stopping.signal).catch((error: unknown) => {
+        if (stopping.signal.aborted && isSwarmError(error, 'INTERRUPTED')) return null;
+        throw error;
+      });
+      if (metrics !== null) await init.onStep?.(metrics);
+    }
+    if (begun.state.policyStep < maxSteps) return 'stopped';
+    if (init.closeAtEnd ?? true) await begun.publication.close();
+    return 'finished';
+  }
+
+  const begun = (): Run => {
+    if (run === null) throw new Error('start the trainer first');
+    return run;
+  };
+  return {
+    async start() {
+      run = await begin();
+    },
+    run() {
+      const result = train(begun());
+      running = result.catch(() => undefined);
+      return result;
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+      await run?.pool.stop();
+    },
+    close: () => begun().publication.close(),
+    counts: () => begun().ledger.counts(),
+    state: () => begun().state,
+  };
+}
+
+/** A function that gives the milliseconds since it was last called. */
+function stopwatch(nowMs: () => number): () => number {
+  let last = nowMs();
+  return () => {
+    const elapsed = nowMs() - last;
+    last += elapsed;
+    return elapsed;
+  };
+}
+
+function inSeconds(gathered: Gathered, updatingMs: number, checkpointingMs: number, publishingMs: number): StepSeconds {
+  return {
+    waiting: gathered.waitingMs / 1000,
+    replaying: gathered.replayingMs / 1000,
+    updating: updatingMs / 1000,
+    checkpointing: checkpointingMs / 1000,
+    publishing: publishingMs / 1000,
+  };
+}
