@@ -3,7 +3,7 @@
 // Invariant: `newestCheckpoint` gives the newest folder whose bytes are those that were written; a broken one is passed over.
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseSafetensors, writeSafetensors } from '../node/model/safetensors.ts';
 import type { Weights } from '../node/model/weights.ts';
@@ -70,8 +70,11 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-async function writeFlushed(path: string, bytes: Uint8Array | string): Promise<void> {
-  const handle = await open(path, 'w');
+/** How a file is opened for writing; tests give one on a disk that is full. */
+export type OpenFile = (path: string, flags: string) => Promise<FileHandle>;
+
+async function writeFlushed(openFile: OpenFile, path: string, bytes: Uint8Array | string): Promise<void> {
+  const handle = await openFile(path, 'w');
   try {
     await handle.writeFile(bytes);
     await handle.sync();
@@ -93,17 +96,17 @@ export async function checkpointSteps(dir: string): Promise<number[]> {
     .sort((a, b) => b - a);
 }
 
-async function writeInto(folder: string, checkpoint: Checkpoint): Promise<void> {
+async function writeInto(openFile: OpenFile, folder: string, checkpoint: Checkpoint): Promise<void> {
   const tensors = [checkpoint.weights, checkpoint.firstMoments, checkpoint.secondMoments];
   const sha256: Record<string, string> = {};
   for (const [index, file] of TENSOR_FILES.entries()) {
     const bytes = writeSafetensors(tensors[index]!, 'F32');
     sha256[file] = hashOf(bytes);
-    await writeFlushed(join(folder, file), bytes);
+    await writeFlushed(openFile, join(folder, file), bytes);
   }
   const { meta, optimizerStep } = checkpoint;
   const state: StateFile = { format: FORMAT, meta, optimizerStep, sha256 };
-  await writeFlushed(join(folder, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
+  await writeFlushed(openFile, join(folder, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
   await syncFolder(folder);
 }
 
@@ -118,13 +121,14 @@ export async function saveCheckpoint(
   dir: string,
   checkpoint: Checkpoint,
   keep: number = DEFAULT_KEEP,
+  openFile: OpenFile = open,
 ): Promise<string> {
   const path = join(dir, `step-${checkpoint.meta.step}`);
   const temporary = `${path}.tmp`;
   try {
     await rm(temporary, { recursive: true, force: true });
     await mkdir(temporary, { recursive: true });
-    await writeInto(temporary, checkpoint);
+    await writeInto(openFile, temporary, checkpoint);
     await rm(path, { recursive: true, force: true });
     await rename(temporary, path);
     await syncFolder(dir);
