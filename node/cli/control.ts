@@ -82,10 +82,10 @@ function onLines(socket: Socket, onLine: (line: string) => void): void {
 
 async function answer(line: string, handlers: Readonly<Record<string, ControlHandler>>): Promise<string> {
   try {
-    const request = JSON.parse(line) as { method?: unknown; params?: unknown };
-    const handler = typeof request.method === 'string' ? handlers[request.method] : undefined;
-    if (handler === undefined)
-      throw new SwarmError('CONTROL_FAILED', `unknown control method ${String(request.method)}`);
+    const request = (JSON.parse(line) ?? {}) as { method?: unknown; params?: unknown };
+    const { method } = request;
+    const handler = typeof method === 'string' && Object.hasOwn(handlers, method) ? handlers[method] : undefined;
+    if (handler === undefined) throw new SwarmError('CONTROL_FAILED', `unknown control method ${String(method)}`);
     const params = typeof request.params === 'object' && request.params !== null ? request.params : {};
     return JSON.stringify({ ok: true, result: (await handler(params as Record<string, unknown>)) ?? null });
   } catch (error) {

@@ -32,6 +32,10 @@ export interface StoppedNode {
 
 /** Opens what a node left in `dataDir`, hands it to `use`, closes it. @throws DATA_DIR_IN_USE while one runs there */
 export async function withStoppedNode<T>(dataDir: string, use: (node: StoppedNode) => Promise<T>): Promise<T> {
+  // Looking must not make a data directory where there is none.
+  if (!existsSync(join(dataDir, 'db'))) {
+    throw new SwarmError('NOT_FOUND', `no node ever ran on ${dataDir}; name another --data-dir`, { dataDir });
+  }
   const logger = createLogger('error');
   const store = await createStore({ dir: dataDir, maxDiskBytes: Number.MAX_SAFE_INTEGER, logger });
   try {

@@ -27,7 +27,7 @@ export interface ComputeOptions {
 
 /** Data directory when none is given: MURMUR_HOME, else ~/.murmur. */
 export function defaultDataDir(): string {
-  return process.env['MURMUR_HOME'] ?? join(homedir(), '.murmur');
+  return process.env['MURMUR_HOME'] || join(homedir(), '.murmur');
 }
 
 const SIZE_UNITS: Readonly<Record<string, number>> = {
@@ -96,7 +96,11 @@ export function withNetwork(command: Command): Command {
     .option('--no-mdns', 'do not look for peers on the local network')
     .option('--relay', 'relay traffic of peers that cannot be reached directly', false)
     .option('--max-disk <size>', 'most disk to use for bodies and weights', parseBytes, 10e9)
-    .option('--log-level <level>', 'debug, info, warn or error', 'info');
+    .addOption(
+      new Option('--log-level <level>', 'least that is logged')
+        .choices(['debug', 'info', 'warn', 'error'])
+        .default('info'),
+    );
 }
 
 export function withCompute(command: Command): Command {

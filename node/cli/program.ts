@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
-import { errorText, SwarmError } from '../protocol/errors.ts';
+import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { demoCommand } from './commands/demo.ts';
 import { evalCommand } from './commands/eval.ts';
 import { idCommand } from './commands/id.ts';
@@ -17,7 +17,8 @@ import { warmUpCommand } from './commands/warm-up.ts';
 import { EXIT_CODE_HELP, EXIT_FAILED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './exit-codes.ts';
 import { packageRoot } from './shipped.ts';
 
-function createProgram(): Command {
+/** The whole command line, parsed but not run: every command exits by throwing a CommanderError. */
+export function createProgram(): Command {
   const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const program = new Command('murmur')
     .description('Murmuration: a permissionless swarm that post-trains language models with reinforcement learning')
@@ -57,14 +58,19 @@ export async function runProgram(argv: readonly string[]): Promise<number> {
     await createProgram().parseAsync(argv);
     return typeof process.exitCode === 'number' ? process.exitCode : EXIT_OK;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE;
-    if (argv.includes('--json')) {
-      const code = error instanceof SwarmError ? error.code : 'INTERNAL';
-      process.stdout.write(`${JSON.stringify({ error: { code, message: errorText(error) } })}\n`);
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return EXIT_OK;
+      if (argv.includes('--json')) tellMachine('USAGE', error);
+      return EXIT_USAGE;
     }
+    if (argv.includes('--json')) tellMachine(error instanceof SwarmError ? error.code : 'INTERNAL', error);
     process.stderr.write(`murmur: ${describeError(error)}\n`);
     return error instanceof SwarmError ? exitCodeOf(error.code) : EXIT_FAILED;
   }
+}
+
+function tellMachine(code: ErrorCode, error: unknown): void {
+  process.stdout.write(`${JSON.stringify({ error: { code, message: errorText(error) } })}\n`);
 }
 
 function describeError(error: unknown): string {

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
 import { parseRecipe } from '../../../recipes/schema.ts';
+import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { SwarmError } from '../../protocol/errors.ts';
@@ -28,11 +29,12 @@ export async function runEval(options: EvalOptions): Promise<number> {
       : await ofFolder(resolve(options.model), options.recipe ?? 'arrows');
   const engine = createPolicyEngine({ threads: chooseThreads(options.threads), memoryBytes: options.memory });
   try {
-    const tokenizer = await loadTokenizer(subject.folder);
+    const configJson = await readFile(join(subject.folder, 'config.json'), 'utf8');
+    const tokenizer = await loadTokenizer(subject.folder, parseModelConfig(JSON.parse(configJson)).vocabSize);
     const policyRoot = (await recipeModelOf(subject.folder)).initialPolicyRoot;
     await engine.load({
       policyRoot,
-      configJson: await readFile(join(subject.folder, 'config.json'), 'utf8'),
+      configJson,
       weightsFile: join(subject.folder, 'model.safetensors'),
     });
     const sampling = { ...subject.recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
