@@ -51,11 +51,12 @@ test('honest groups are accepted; a newcomer is replayed whole, later one secret
 });
 
 test('the choice of what is replayed can be checked once the secret is shown', async () => {
-  await withVerifier({}, async (running) => {
-    const [group] = slots(running, 1);
-    await running.announce(group!);
+  const context = testContext(testRecipe({ probationGroups: 0, pMin: 0.5 }));
+  await withVerifier({ context }, async (running) => {
+    const groups = slots(running, 12);
+    for (const group of groups) await running.announce(group);
     await running.settle();
-    const { secretHash } = running.verdictsOn(group!)[0]!;
+    const { secretHash } = running.verdictsOn(groups[0]!)[0]!;
     const secrets = (): ReturnType<typeof decodeSecret>[] =>
       running.inbox.published.filter(({ kind }) => kind === 'secret').map(({ payload }) => decodeSecret(payload));
     // The hash of step 1 is out while step 0 is the newest.
@@ -79,7 +80,11 @@ test('the choice of what is replayed can be checked once the secret is shown', a
     const shown = secrets().find(({ secret }) => secret !== null)!;
     assert.equal(shown.policyStep, 0);
     assert.ok(equalBytes(sha256(shown.secret!), secretHash));
-    assert.equal(createHmac('sha256', shown.secret!).update(group!.message.id).digest().length, 32);
+    for (const group of groups) {
+      // The first 8 bytes of the HMAC, as a fraction, below pMin: replayed whole.
+      const lot = createHmac('sha256', shown.secret!).update(group.message.id).digest()[0]! / 256;
+      assert.equal(running.verdictsOn(group)[0]!.sequencesReplayed, lot < 0.5 ? GROUP_SIZE : 1);
+    }
   });
 });
 

@@ -1,7 +1,6 @@
 // A recipe, a chain of policies, and peers who make groups for it, honest or as a test alters them.
 
 import { readFileSync } from 'node:fs';
-import { createTokenizer } from '../../../node/model/tokenizer.ts';
 import { encodeBody, type GroupBody } from '../../../node/protocol/body.ts';
 import { fromHex, sha256 } from '../../../node/protocol/bytes.ts';
 import { encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
@@ -18,11 +17,16 @@ import { HIDDEN_SIZE, MODEL_VOCABULARY, type ScriptedPolicy, scriptedPolicy } fr
 
 export const GROUP_SIZE = 4;
 
-/** The starter model's tokenizer: 32 characters, end token 1. */
+/** The starter model's tokenizer without its package (which takes a second to load): one token a character. */
 export function starterTokenizer(): TextCodec {
-  const read = (name: string): never =>
-    JSON.parse(readFileSync(new URL(`../../../recipes/starter/${name}`, import.meta.url), 'utf8')) as never;
-  return createTokenizer(read('tokenizer.json'), read('tokenizer_config.json'));
+  const url = new URL('../../../recipes/starter/tokenizer.json', import.meta.url);
+  const { model } = JSON.parse(readFileSync(url, 'utf8')) as { model: { vocab: Record<string, number> } };
+  const texts = new Map(Object.entries(model.vocab).map(([text, id]) => [id, text]));
+  return {
+    vocabSize: Math.max(...texts.keys()) + 1,
+    encode: (text) => [...text].map((char) => model.vocab[char]!),
+    decode: (ids) => Array.from(ids, (id) => texts.get(id) ?? '').join(''),
+  };
 }
 
 /** Follow the arrows, with small groups and a short probation. */
@@ -152,6 +156,10 @@ export function testChain(policyStep = 0): TestChain {
   return chain;
 }
 
+let peers = 0;
+
+/** The next key of a fixed list, so that a test file's groups are the same in every run. */
 export function newPeer(): KeyPair {
-  return createKeyPair();
+  const label = `test peer ${peers++}`;
+  return createKeyPair((count) => sha256(label).subarray(0, count));
 }
