@@ -9,6 +9,8 @@ export interface GroupCounts {
   readonly stale: number;
   readonly dropped: number;
   readonly pending: number;
+  /** `dropped.zeroAdvantage`, `rejected.REPLAY_MISMATCH`, … to counts */
+  readonly reasons: Readonly<Record<string, number>>;
   /** what stage 0 dropped, by code; not part of announced */
   readonly ignored: Readonly<Record<string, number>>;
 }
@@ -55,9 +57,16 @@ export type RoleEvent =
       readonly entropy: number;
       readonly gradientNorm: number;
       readonly essShare: number;
+      readonly meanLog2w: number;
+      readonly klEstimate: number;
+      readonly clippedShare: number;
+      readonly learningRate: number;
+      readonly sequences: number;
+      /** completion tokens trained on */
       readonly tokens: number;
       readonly seconds: number;
-      readonly secondsWaiting: number;
+      /** seconds of each phase: waiting, replaying, updating, checkpointing, publishing */
+      readonly phases: Readonly<Record<string, number>>;
       readonly counts: GroupCounts;
     }
   | {

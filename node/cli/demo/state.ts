@@ -120,7 +120,16 @@ export interface DemoSummary {
   readonly tokensPerSecond: number;
 }
 
-const NO_COUNTS: GroupCounts = { announced: 0, trained: 0, rejected: 0, stale: 0, dropped: 0, pending: 0, ignored: {} };
+const NO_COUNTS: GroupCounts = {
+  announced: 0,
+  trained: 0,
+  rejected: 0,
+  stale: 0,
+  dropped: 0,
+  pending: 0,
+  reasons: {},
+  ignored: {},
+};
 
 export function summarize(state: DemoState, seed: number, nowMs: number): DemoSummary {
   const before = state.evaluations[0];

@@ -24,6 +24,8 @@ export interface RoleContext {
   onStop(step: () => Promise<void> | void): void;
   /** ends the role as if it had been asked to */
   finish(): void;
+  /** ends the role with an error */
+  fail(error: unknown): void;
 }
 
 export interface Role {
@@ -42,6 +44,7 @@ export async function runRole(
   const logger = createLogger(options.logLevel);
   const ending = new AbortController();
   let interrupted = false;
+  let failure: { readonly error: unknown } | null = null;
   const onSignal = (): void => {
     if (interrupted) process.exit(EXIT_INTERRUPTED);
     interrupted = true;
@@ -57,6 +60,10 @@ export async function runRole(
       signal: ending.signal,
       onStop: (step) => void stops.push(step),
       finish: () => ending.abort(),
+      fail(error) {
+        failure ??= { error };
+        ending.abort();
+      },
     });
     const inspector = participantInspector(participant, role.view);
     const control = await serveControl(options.dataDir, {
@@ -78,6 +85,7 @@ export async function runRole(
     await participant.stop();
     await rm(controlSocketPath(options.dataDir), { force: true });
   }
+  if (failure !== null) throw (failure as { readonly error: unknown }).error;
   emit({ event: 'stopped' });
   return interrupted && !options.json ? EXIT_INTERRUPTED : EXIT_OK;
 }

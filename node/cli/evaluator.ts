@@ -1,0 +1,48 @@
+// Evaluations while training: before the first step, then every so many, always the same tasks and the same luck.
+
+import type { Tokenizer } from '../model/tokenizer.ts';
+import type { PolicyEngine } from '../protocol/ports.ts';
+import { evaluatePolicy } from './evaluate.ts';
+import type { EmitEvent } from './events.ts';
+import type { FollowedRecipe } from './participant.ts';
+
+export interface Evaluator {
+  atStart(policyStep: number): Promise<void>;
+  afterStep(policyStep: number): Promise<void>;
+}
+
+export interface EvaluatorComponents {
+  readonly engine: PolicyEngine;
+  readonly followed: FollowedRecipe;
+  readonly tokenizer: Tokenizer;
+  readonly emit: EmitEvent;
+}
+
+export interface EvaluatorInit {
+  /** policy steps from one to the next, 0 for never */
+  readonly evalEvery: number;
+  readonly evalTasks: number;
+  readonly seed: number;
+}
+
+export function createEvaluator(components: EvaluatorComponents, init: EvaluatorInit): Evaluator {
+  const { engine, followed, tokenizer, emit } = components;
+  async function evaluate(policyStep: number): Promise<void> {
+    const policy = followed.chain.at(policyStep);
+    const files = policy === null ? null : await followed.chain.files(policy.policyRoot);
+    if (policy === null || files === null) return;
+    await engine.load(files);
+    const sampling = followed.sampling(tokenizer);
+    const context = { engine, policyRoot: policy.policyRoot, recipe: followed.known.resolved, tokenizer, sampling };
+    const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, init.evalTasks, init.seed);
+    emit({ event: 'evaluation', policyStep, accuracy, tasks, completionTokensMean });
+  }
+  return {
+    async atStart(policyStep) {
+      if (init.evalEvery > 0) await evaluate(policyStep);
+    },
+    async afterStep(policyStep) {
+      if (init.evalEvery > 0 && policyStep % init.evalEvery === 0) await evaluate(policyStep);
+    },
+  };
+}

@@ -1,0 +1,321 @@
+// `murmur train`: takes one recipe after another, each with its training engine, replays, verifier inside, publisher.
+
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
+import type { ModelTexts } from '../../../shardcast/policies.ts';
+import { createPublisher } from '../../../shardcast/publish.ts';
+import { createTrainingEngine } from '../../../trainer/engine/create.ts';
+import type { TrainingEngineInit } from '../../../trainer/engine/engine.ts';
+import { createOfferBeat, type OfferBeat } from '../../../trainer/offer.ts';
+import { createTrainer, type Trainer } from '../../../trainer/train.ts';
+import { checkBody } from '../../../verifier/checks/stage-one.ts';
+import { checkReplay } from '../../../verifier/checks/stage-two.ts';
+import type { BodyContext } from '../../../verifier/checks/subject.ts';
+import type { Verifier } from '../../../verifier/service.ts';
+import { parseModelConfig } from '../../model/config.ts';
+import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
+import { errorText, SwarmError } from '../../protocol/errors.ts';
+import type { PolicyEngine } from '../../protocol/ports.ts';
+import type { TrainOptions } from '../commands/train.ts';
+import { chooseThreads } from '../compute.ts';
+import { createEvaluator } from '../evaluator.ts';
+import type { FollowedRecipe } from '../participant.ts';
+import type { KnownRecipe } from '../recipe-book.ts';
+import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
+import { systemClock } from '../system.ts';
+import { tellStep, toGroupCounts } from '../tell-step.ts';
+import { type RoleContext, runRole } from './role.ts';
+import { standingRows, startVerifier } from './verify.ts';
+
+/** What is fixed for this trainer, whichever recipe it trains. */
+interface TrainerHost {
+  readonly context: RoleContext;
+  readonly options: TrainOptions;
+  readonly texts: ModelTexts;
+  readonly tokenizer: Tokenizer;
+  readonly modelRoot: string;
+  readonly engine: PolicyEngine;
+  readonly verifiers: Map<string, Verifier>;
+}
+
+/** One recipe in training. */
+interface Training {
+  readonly known: KnownRecipe;
+  readonly trainer: Trainer;
+  stop(): Promise<void>;
+}
+
+export async function runTrain(options: TrainOptions): Promise<number> {
+  const model = resolve(options.model);
+  const [texts, tokenizer, recipeModel] = [
+    await readTexts(model),
+    await loadTokenizer(model),
+    await recipeModelOf(model),
+  ];
+  return runRole(options, async (context) => {
+    const { participant } = context;
+    const engine = createPolicyEngine({
+      threads: chooseThreads(options.threads),
+      memoryBytes: options.memory,
+      logger: participant.logger,
+    });
+    context.onStop(() => engine.close());
+    const host: TrainerHost = {
+      ...{ context, options: { ...options, model }, texts, tokenizer, engine },
+      ...{ modelRoot: recipeModel.initialPolicyRoot, verifiers: new Map() },
+    };
+    participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
+    let training: Training | null = null;
+    const beat = offerBeat(host, () => training);
+    const own = options.recipe === undefined ? null : await publishOwn(host, options.recipe);
+    const loop = takeRecipes(host, own, async (next) => {
+      training = next;
+      await beat
+        .beat()
+        .catch((error: unknown) => participant.logger.warn({ error: errorText(error) }, 'the offer was not sent'));
+    });
+    context.onStop(() => loop);
+    await beat.start();
+    context.onStop(() => beat.stop());
+    return {
+      view: {
+        role: 'trainer',
+        details: () => ({
+          training: training === null ? null : shownTraining(training, participant.inbox.ignoredCounts()),
+        }),
+        standing: () => standingRows(host.verifiers),
+      },
+    };
+  });
+}
+
+async function readTexts(model: string): Promise<ModelTexts> {
+  const read = async (name: string): Promise<Uint8Array> =>
+    readFile(join(model, name)).catch((cause: unknown) => {
+      throw new SwarmError(
+        'MODEL_FILE_MISSING',
+        `cannot read ${name} in ${model}; name a model folder in Hugging Face form`,
+        { model, name },
+        { cause },
+      );
+    });
+  return {
+    config: await read('config.json'),
+    tokenizer: await read('tokenizer.json'),
+    tokenizerConfig: await read('tokenizer_config.json'),
+  };
+}
+
+function offerBeat(host: TrainerHost, training: () => Training | null): OfferBeat {
+  const { inbox, logger } = host.context.participant;
+  return createOfferBeat(
+    { inbox, clock: systemClock, logger },
+    {
+      offer: () => {
+        const current = training();
+        return {
+          architectures: ['LlamaForCausalLM'],
+          maxParameters: Number.MAX_SAFE_INTEGER,
+          trainingRecipeIds: current === null ? [] : [current.known.resolved.recipeId],
+          accepts: host.options.accept,
+          initialPolicyRoots: [fromHex(host.modelRoot)],
+        };
+      },
+    },
+  );
+}
+
+/** `--recipe`: a recipe of this trainer's own, published as `murmur submit` would. The same file gives the same recipe. */
+async function publishOwn(host: TrainerHost, recipe: string): Promise<KnownRecipe> {
+  const { participant } = host.context;
+  const author = toHex(participant.keyPair.publicKey);
+  const bytes = completeToBytes(await readRecipeSource(recipe), {
+    author,
+    trainers: [author],
+    model: await recipeModelOf(host.options.model),
+  });
+  return participant.book.submit(bytes);
+}
+
+/** Why this trainer does not take a recipe; null when it does. */
+function refusal(host: TrainerHost, { resolved: { recipe } }: KnownRecipe): string | null {
+  const key = toHex(host.context.participant.keyPair.publicKey);
+  if (!recipe.trainers.includes(key)) return 'it names other trainers';
+  if (recipe.model.initialPolicyRoot !== host.modelRoot) return 'it starts from another model than --model';
+  if (!host.options.verify && recipe.verification.verifiers.length === 0)
+    return 'it names no verifier and --no-verify is set';
+  if (host.options.accept === 'all') return null;
+  return host.options.accept === 'author' && recipe.author === key ? null : `--accept is ${host.options.accept}`;
+}
+
+/** Trains recipes one after another: `own` first, then those that come and are not refused. */
+async function takeRecipes(
+  host: TrainerHost,
+  own: KnownRecipe | null,
+  onTraining: (training: Training | null) => Promise<void>,
+): Promise<void> {
+  const { context, options } = host;
+  const { signal, participant, emit } = context;
+  const done = new Set<string>();
+  try {
+    while (!signal.aborted) {
+      const next =
+        done.size === 0 && own !== null
+          ? own
+          : participant.book.list().find((known) => {
+              const id = known.resolved.recipeIdHex;
+              if (done.has(id) || known.closed) return false;
+              const why = refusal(host, known);
+              if (why === null) return true;
+              done.add(id);
+              emit({
+                event: 'notice',
+                text: `not training ${known.resolved.recipe.name} (${id.slice(0, 12)}): ${why}`,
+              });
+              return false;
+            });
+      if (next === undefined) {
+        await systemClock.sleep(500, signal);
+        continue;
+      }
+      done.add(next.resolved.recipeIdHex);
+      emit({ event: 'recipe', recipeId: next.resolved.recipeIdHex, name: next.resolved.recipe.name, state: 'working' });
+      await trainOne(host, next, onTraining);
+      if (next === own && options.maxSteps !== undefined) context.finish();
+    }
+  } catch (error) {
+    context.fail(error);
+  }
+}
+
+async function trainOne(
+  host: TrainerHost,
+  known: KnownRecipe,
+  onTraining: (training: Training | null) => Promise<void>,
+): Promise<void> {
+  const { context } = host;
+  const training = await startTraining(host, known);
+  const onAbort = (): void => void training.trainer.stop();
+  context.signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await onTraining(training);
+    if (!context.signal.aborted) await training.trainer.run();
+  } finally {
+    context.signal.removeEventListener('abort', onAbort);
+    context.emit({
+      event: 'summary',
+      counts: toGroupCounts(training.trainer.counts(), context.participant.inbox.ignoredCounts()),
+    });
+    await training.stop();
+    await onTraining(null).catch(() => undefined);
+  }
+}
+
+function engineInit(recipe: ResolvedRecipe, options: TrainOptions, tokenizer: Tokenizer): TrainingEngineInit {
+  const { grpo, sampling } = recipe.recipe;
+  return {
+    source: { folder: options.model },
+    objective: {
+      loss: grpo.loss,
+      lossSettings: grpo.lossSettings,
+      klCoef: grpo.klCoef,
+      entropyCoef: grpo.entropyCoef,
+      normalisation: grpo.normalisation,
+      maxNewTokens: sampling.maxNewTokens,
+    },
+    temperature: sampling.temperature,
+    tokenCount: tokenizer.vocabSize,
+    optimizer: { beta1: grpo.beta1, beta2: grpo.beta2, epsilon: grpo.epsilon, weightDecay: grpo.weightDecay },
+    schedule: { learningRate: grpo.learningRate, warmupSteps: grpo.warmUpSteps },
+    clipNorm: grpo.clipNorm,
+    threads: chooseThreads(options.threads),
+  };
+}
+
+async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Training> {
+  const { context, options, texts, tokenizer, engine: policies } = host;
+  const { participant, emit } = context;
+  const recipe = known.resolved;
+  const followed = await participant.follow(known, { texts, keep: 'all' });
+  const bodies = bodyContext(followed, tokenizer, texts);
+  const engine = await createTrainingEngine(engineInit(recipe, options, tokenizer));
+  const publisher = createPublisher(
+    {
+      inbox: participant.inbox,
+      blobs: participant.store.blobs,
+      policies: followed.policies,
+      clock: systemClock,
+      logger: participant.logger,
+    },
+    { recipe, texts },
+  );
+  const evaluator = createEvaluator({ engine: policies, followed, tokenizer, emit }, options);
+  const ownKey = toHex(participant.keyPair.publicKey);
+  const trainer = createTrainer(
+    {
+      inbox: participant.inbox,
+      blobs: participant.store.blobs,
+      fetcher: participant.fetcher,
+      chain: followed.chain,
+      publisher,
+      engine,
+      policies,
+      records: participant.store.records('trainer'),
+      clock: systemClock,
+      logger: participant.logger,
+      checkBody: (announcement, body) => checkBody(bodies, announcement, body),
+      checkReplay: (announcement, body, sequence, replayed) =>
+        checkReplay(bodies, announcement, body, sequence, replayed),
+      isQuarantined: (peer, step) =>
+        host.verifiers.get(recipe.recipeIdHex)?.standing.isQuarantined(peer, step) ?? false,
+    },
+    {
+      recipe,
+      sampling: followed.sampling(tokenizer),
+      checkpointDir: join(options.dataDir, 'checkpoints', recipe.recipeIdHex),
+      ...(options.verify ? { ownVerifier: ownKey } : {}),
+      ...(options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps }),
+      onStep: async (metrics) => {
+        tellStep(emit, metrics, participant.inbox.ignoredCounts());
+        if (metrics.isPublished) await evaluator.afterStep(metrics.policyStep);
+      },
+    },
+  );
+  await trainer.start();
+  if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, policies, followed));
+  await evaluator.atStart(trainer.state().policyStep);
+  return {
+    known,
+    trainer,
+    async stop() {
+      await trainer.stop();
+      await host.verifiers.get(recipe.recipeIdHex)?.stop();
+      host.verifiers.delete(recipe.recipeIdHex);
+      await engine.close();
+    },
+  };
+}
+
+function bodyContext(followed: FollowedRecipe, tokenizer: Tokenizer, texts: ModelTexts): BodyContext {
+  const config = parseModelConfig(JSON.parse(fromUtf8(texts.config)));
+  return {
+    recipe: followed.known.resolved,
+    tokenizer,
+    modelVocabulary: config.vocabSize,
+    hiddenSize: config.hiddenSize,
+  };
+}
+
+function shownTraining({ known, trainer }: Training, ignored: Readonly<Record<string, number>>): object {
+  const { trainStep, policyStep, policyRoot } = trainer.state();
+  return {
+    recipe: known.resolved.recipe.name,
+    trainStep,
+    policyStep,
+    policyRoot,
+    groups: toGroupCounts(trainer.counts(), ignored),
+  };
+}

@@ -1,0 +1,35 @@
+// A training step as an event, and the ledger's counts in the form that the CLI shows.
+
+import type { LedgerCounts } from '../../trainer/ledger.ts';
+import type { StepMetrics } from '../../trainer/metrics.ts';
+import type { EmitEvent, GroupCounts } from './events.ts';
+
+export function toGroupCounts(counts: LedgerCounts, ignored: Readonly<Record<string, number>>): GroupCounts {
+  const { announced, trained, rejected, stale, dropped, pending } = counts;
+  return { announced, trained, rejected, stale, dropped, pending, reasons: counts.reasons, ignored };
+}
+
+export function tellStep(emit: EmitEvent, metrics: StepMetrics, ignored: Readonly<Record<string, number>>): void {
+  const { seconds } = metrics;
+  emit({
+    event: 'step',
+    policyStep: metrics.policyStep,
+    rewardMean: metrics.rewardMean,
+    completionTokensMean: metrics.completionTokensMean,
+    lagMean: metrics.lagMean,
+    lagMax: metrics.lagMax,
+    loss: metrics.loss,
+    entropy: metrics.entropy,
+    gradientNorm: metrics.gradNorm,
+    essShare: metrics.essShare,
+    meanLog2w: metrics.meanLog2w,
+    klEstimate: metrics.klEstimate,
+    clippedShare: metrics.clippedLowShare + metrics.clippedHighShare,
+    learningRate: metrics.learningRate,
+    sequences: metrics.sequences,
+    tokens: metrics.tokens,
+    seconds: seconds.waiting + seconds.replaying + seconds.updating + seconds.checkpointing + seconds.publishing,
+    phases: { ...seconds },
+    counts: toGroupCounts(metrics.counts, ignored),
+  });
+}
