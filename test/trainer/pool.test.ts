@@ -1,0 +1,118 @@
+// The pool alone: bodies come from peers, old ones are deleted, active peers and arrivals are counted.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { toHex } from '../../node/protocol/bytes.ts';
+import { decodeGroup } from '../../node/protocol/group.ts';
+import { createKeyPair } from '../../node/protocol/keys.ts';
+import type { SignedMessage } from '../../node/protocol/ports.ts';
+import { createLedger } from '../../trainer/ledger.ts';
+import { createPool, type Pool } from '../../trainer/pool.ts';
+import { fakeClock } from '../support/fake-clock.ts';
+import { memoryFetcher } from '../support/memory-fetcher.ts';
+import { memoryBlobs, memoryRecords } from '../support/memory-store.ts';
+import { silentLogger as logger } from '../support/silent-logger.ts';
+import { type TrainerBench, trainerBench, VERIFIER } from '../support/trainer-bench.ts';
+
+const NOTHING = { step: 0, consumed: new Map<string, number>() };
+
+interface Own {
+  readonly pool: Pool;
+  readonly blobs: ReturnType<typeof memoryBlobs>;
+  readonly fetcher: ReturnType<typeof memoryFetcher>;
+  readonly clock: ReturnType<typeof fakeClock>;
+  readonly made: TrainerBench;
+}
+
+/** A pool on the bench's inbox with a blob store of its own; bodies lie at the bench's. */
+async function ownPool(): Promise<Own> {
+  const made = trainerBench();
+  made.disk.chain.set(0);
+  const blobs = memoryBlobs();
+  const clock = fakeClock();
+  const fetcher = memoryFetcher(blobs);
+  const ledger = createLedger(memoryRecords(), made.recipe.recipeIdHex);
+  const checkBody = () => ({ answer: 'accept' }) as const;
+  const pool = createPool(
+    { inbox: made.inbox, blobs, fetcher, ledger, clock, logger, checkBody },
+    { recipe: made.recipe, verifiers: [toHex(VERIFIER.publicKey)] },
+    NOTHING,
+  );
+  await pool.start();
+  return { pool, blobs, fetcher, clock, made };
+}
+
+const settle = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
+const bodyOf = (message: SignedMessage): string => toHex(decodeGroup(message.payload).bodyHash);
+
+test('a body is asked for until a peer has it, and deleted maxLag + 2 steps after the end', async () => {
+  const { pool, blobs, fetcher, clock, made } = await ownPool();
+  const message = await made.accepted({ peer: createKeyPair(), policyStep: 0, slot: 0 });
+  await settle();
+  assert.equal(pool.ready().length, 0);
+  assert.equal(pool.waiting(), 1);
+  fetcher.peers.set(message.peerIdString, { blobs: made.disk.blobs });
+  await clock.advance(2_000);
+  await settle();
+  assert.deepEqual(
+    pool.ready().map(({ groupId }) => groupId),
+    [message.idHex],
+  );
+  assert.ok(await blobs.has(bodyOf(message)));
+  await pool.expire(3);
+  assert.equal(pool.ready().length, 0, 'stale: three steps old, two are allowed');
+  for (const [step, here] of [
+    [7, true],
+    [8, false],
+  ] as const) {
+    await pool.expire(step);
+    assert.equal(await blobs.has(bodyOf(message)), here, `at step ${step}`);
+  }
+  await pool.stop();
+});
+
+test('arrivals count useful groups and empty ones, once', async () => {
+  const { pool, fetcher, made } = await ownPool();
+  const peer = createKeyPair();
+  const message = await made.announce({ peer, policyStep: 0, slot: 0, rewards: [1_000_000, 1_000_000, 0, 0] });
+  fetcher.peers.set(message.peerIdString, { blobs: made.disk.blobs });
+  await made.judge(message, 'accept');
+  await made.accepted({ peer, policyStep: 0, slot: 1, rewards: [0, 0, 0, 0] });
+  await settle();
+  assert.deepEqual(pool.takeArrivals(), { groups: 2, sequences: 8, rewardSum: 2, tokens: 56 });
+  assert.deepEqual(pool.takeArrivals(), { groups: 0, sequences: 0, rewardSum: 0, tokens: 0 });
+  const left = pool.takeNotConsumed();
+  assert.deepEqual(
+    left.map(({ reason }) => reason),
+    ['dropped.zeroAdvantage'],
+  );
+  await pool.stop();
+});
+
+test('a group in a batch is not ended by a verdict that comes later', async () => {
+  const { pool, fetcher, made } = await ownPool();
+  const peer = createKeyPair();
+  const message = await made.announce({ peer, policyStep: 0, slot: 0 });
+  fetcher.peers.set(message.peerIdString, { blobs: made.disk.blobs });
+  await made.judge(message, 'accept');
+  await settle();
+  pool.take(pool.ready());
+  assert.equal(pool.ready().length, 0);
+  await made.judge(message, 'reject');
+  await pool.expire(3);
+  assert.equal(pool.finish(message.idHex, 'trained', null, 1), true);
+  await pool.stop();
+});
+
+test('active peers are those with groups of the last steps', async () => {
+  const { pool, made } = await ownPool();
+  const [a, b] = [createKeyPair(), createKeyPair()];
+  await made.announce({ peer: a, policyStep: 0, slot: 0 });
+  made.disk.chain.set(1);
+  await made.announce({ peer: b, policyStep: 1, slot: 0 });
+  assert.equal(pool.activePeers(2), 2);
+  assert.equal(pool.activePeers(3), 1);
+  assert.equal(pool.activePeers(4), 0);
+  assert.equal(pool.announcedAt(1), 1);
+  await pool.stop();
+});
