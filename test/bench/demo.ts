@@ -26,10 +26,12 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
   const exited = new Promise<'exited'>((resolve) => child.once('exit', () => resolve('exited')));
   let most = 0;
   let processes = 0;
+  let endedBy: number | null = null;
+  let tree: number[] = [];
   try {
     const end = performance.now() + WATCH_MS;
     while (performance.now() < end && child.exitCode === null) {
-      const tree = processTree(child.pid!);
+      tree = processTree(child.pid!);
       most = Math.max(
         most,
         tree.map(residentBytes).reduce((sum, bytes) => sum + bytes, 0),
@@ -37,18 +39,30 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
       processes = Math.max(processes, tree.length);
       await Promise.race([exited, sleep(STEP_MS)]);
     }
+    endedBy = child.exitCode;
   } finally {
     child.kill('SIGINT');
-    if ((await Promise.race([exited, sleep(STOP_MS, 'late', { ref: false })])) === 'late') child.kill('SIGKILL');
+    if ((await Promise.race([exited, sleep(STOP_MS, 'late', { ref: false })])) === 'late') killAll(tree);
     await exited;
     await rm(dataDir, { recursive: true, force: true });
   }
-  if (processes < 2 || (child.exitCode !== null && child.exitCode !== 0 && most === 0)) {
-    note('  left out: the demo started no processes');
+  if (endedBy !== null && endedBy !== 0) {
+    note(`  left out: the demo ended by itself with code ${endedBy}`);
     return [];
   }
   const target = { of: 'value', atMost: MEMORY_MB } as const;
   return [row({ name: `demo: memory of ${processes} processes`, value: most / 1e6, unit: 'MB', target })];
+}
+
+/** The demo and what it started, when it does not stop by itself. */
+function killAll(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch {
+      // Gone already: nothing is left to stop.
+    }
+  }
 }
 
 export const demo: Benchmark = { name: 'demo', isLong: true, run };
