@@ -3,7 +3,7 @@
 import { toHex } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
-import type { PeerIdString, Records } from '../../../node/protocol/ports.ts';
+import type { PeerIdString, PolicyEngine, Records } from '../../../node/protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import { createSlotRegister } from '../../../verifier/checks/slots.ts';
 import {
@@ -62,6 +62,8 @@ export async function startVerifier(
     readonly chain?: TestChain;
     /** the verifier's own view of the weights */
     readonly policyOf?: Parameters<typeof scriptedEngine>[0];
+    /** instead of the scripted one */
+    readonly realEngine?: PolicyEngine;
   } = {},
 ): Promise<Running> {
   const context = options.context ?? testContext();
@@ -79,7 +81,7 @@ export async function startVerifier(
       inbox,
       blobs: fetcher,
       chain,
-      engine,
+      engine: options.realEngine ?? engine,
       records: disk.records,
       clock,
       random: { bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) },
