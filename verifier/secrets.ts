@@ -1,6 +1,7 @@
 // The verifier's sampling secrets: one a policy step, its hash signed and gossiped before the step opens, itself shown after maxLag.
 // Source: spec/rollouts.md "Order of checks" (HMAC of the secret and the groupId); spec/wire.md "step secret".
-// Invariant: a secret is on disk before its hash is published, and is never made twice for one step.
+// Invariants: a secret is on disk before its hash is published, and is never published twice for one step, also when a verdict
+// of a step comes after its secret was shown.
 
 import { createHmac } from 'node:crypto';
 import { sha256 } from '../node/protocol/bytes.ts';
@@ -9,6 +10,8 @@ import { encodeSecret } from '../node/protocol/secret.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 
 const SECRET_BYTES = 32;
+/** Shown secrets stay in memory this many steps: a replay that was under way still names their hash in its verdict. */
+const KEEP_SHOWN_STEPS = 4;
 
 /** What a secret decides of one group. */
 export interface Choice {
@@ -38,6 +41,7 @@ export function createStepSecrets(
   const keyOf = (policyStep: number): string => prefix + String(policyStep).padStart(12, '0');
   const secrets = new Map<number, Uint8Array>();
   const underWay = new Map<number, Promise<Uint8Array>>();
+  let shownBefore = 0;
 
   const publish = (policyStep: number, secret: Uint8Array, isShown: boolean): Promise<unknown> => {
     const payload = { recipeId, policyStep, secretHash: sha256(secret), secret: isShown ? secret : null };
@@ -47,9 +51,11 @@ export function createStepSecrets(
   const make = async (policyStep: number): Promise<Uint8Array> => {
     const stored = await records.get(keyOf(policyStep));
     const secret = stored ?? random.bytes(SECRET_BYTES);
-    if (stored === undefined) await records.put(keyOf(policyStep), secret);
+    // A step that is over gets no commitment any more; nothing of it is accepted either.
+    const isNew = stored === undefined && policyStep >= shownBefore;
+    if (isNew) await records.put(keyOf(policyStep), secret);
     secrets.set(policyStep, secret);
-    if (stored === undefined) await publish(policyStep, secret, false);
+    if (isNew) await publish(policyStep, secret, false);
     return sha256(secret);
   };
 
@@ -69,6 +75,7 @@ export function createStepSecrets(
       };
     },
     async showBefore(policyStep) {
+      shownBefore = Math.max(shownBefore, policyStep);
       const gone: (readonly [number, Uint8Array])[] = [];
       for await (const [key, value] of records.entries({ gte: prefix, lt: keyOf(Math.max(0, policyStep)) })) {
         gone.push([Number(key.slice(prefix.length)), value]);
@@ -76,8 +83,8 @@ export function createStepSecrets(
       for (const [step, secret] of gone) {
         await publish(step, secret, true);
         await records.delete(keyOf(step));
-        secrets.delete(step);
       }
+      for (const step of secrets.keys()) if (step < policyStep - KEEP_SHOWN_STEPS) secrets.delete(step);
     },
   };
 }

@@ -128,9 +128,11 @@ interface Parts extends VerifierComponents {
 }
 
 /** Our own verdicts of earlier runs: what was judged is not judged again. */
-async function recall({ inbox, ledger, init }: Parts): Promise<void> {
+async function recall({ inbox, ledger, chain, init }: Parts): Promise<void> {
   for await (const message of inbox.stored('verdict', init.recipe.recipeIdHex)) {
-    if (message.peerIdString === init.peerId) ledger.recall(decodeVerdict(message.payload));
+    if (message.peerIdString !== init.peerId) continue;
+    const verdict = decodeVerdict(message.payload);
+    if (!isTooOld(chain, init.recipe, verdict.policyStep)) ledger.recall(verdict);
   }
 }
 
