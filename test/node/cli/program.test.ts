@@ -1,0 +1,124 @@
+// The command line as a newcomer meets it: help with examples, wrong usage, errors for machines.
+
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { test } from 'node:test';
+import { createProgram } from '../../../node/cli/program.ts';
+import { runInProcess } from '../../support/run-program.ts';
+import { tempDir } from '../../support/temp-dir.ts';
+
+const COMMANDS: readonly string[] = [
+  ...['demo', 'node', 'train', 'verify', 'submit', 'recipes', 'status', 'peers'],
+  ...['rollouts', 'verdicts', 'weights', 'eval', 'warm-up', 'id'],
+];
+
+test('the commands are those that are documented', () => {
+  assert.deepEqual(
+    createProgram()
+      .commands.map((command) => command.name())
+      .sort(),
+    [...COMMANDS].sort(),
+  );
+});
+
+test('--help of every command exits 0 and shows an example of itself', async () => {
+  const main = await runInProcess(['--help']);
+  assert.equal(main.code, 0);
+  assert.match(main.stdout, /Exit codes:/);
+  for (const name of COMMANDS) {
+    const { code, stdout, stderr } = await runInProcess([name, '--help']);
+    assert.equal(code, 0, name);
+    assert.equal(stderr, '');
+    assert.match(stdout, new RegExp(`Examples:\\n( .*\\n)*? *murmur ${name}`), name);
+    assert.match(main.stdout, new RegExp(`^ {2}${name} `, 'm'));
+  }
+  const version = await runInProcess(['--version']);
+  assert.equal(version.code, 0);
+  assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('what prints something can print JSON', () => {
+  const plain = createProgram().commands.filter((c) => !c.options.some((option) => option.long === '--json'));
+  // The demo is for the eye; --json-file gives its result.
+  assert.deepEqual(
+    plain.map((command) => command.name()),
+    ['demo'],
+  );
+});
+
+test('wrong usage exits 2 and says how to get help', async () => {
+  const wrong = [
+    [],
+    ['no-such-command'],
+    ['status', '--no-such-flag'],
+    ['node', '--port', 'http'],
+    ['node', '--port', '65535'],
+    ['node', '--memory', 'much'],
+    ['node', '--threads', '0'],
+    ['node', '--log-level', 'loud'],
+    ['node', '--data-dir'],
+    ['train', '--accept', 'some'],
+    ['submit'],
+    ['rollouts', 'a', 'b'],
+    ['verdicts', '--limit', '0'],
+    ['eval', '--tasks', '-5'],
+    ['demo', '--nodes', '0'],
+    ['warm-up', '--batch', 'x'],
+  ];
+  for (const args of wrong) {
+    const { code, stderr } = await runInProcess(args);
+    assert.equal(code, 2, args.join(' '));
+    assert.match(stderr, /murmur( \w+)? --help|Usage: murmur/, args.join(' '));
+  }
+});
+
+test('addresses, network names and lies are refused before anything is started', async (t) => {
+  const dir = await tempDir(t);
+  const refused: readonly (readonly [string, readonly string[]])[] = [
+    ['BAD_ADDRESS', ['node', '--join', 'example.org:4001']],
+    ['BAD_ADDRESS', ['node', '--host', 'nonsense']],
+    ['USAGE', ['node', '--network', 'no/slash']],
+    ['USAGE', ['node', '--alter-weights', '0.1']],
+    ['USAGE', ['node', '--loopback', '--alter-weights', 'much']],
+  ];
+  for (const [code, args] of refused) {
+    const run = await runInProcess([...args, '--data-dir', dir, '--json', '--log-level', 'error']);
+    assert.equal(run.code, 2, args.join(' '));
+    assert.equal((JSON.parse(run.stdout) as { error: { code: string } }).error.code, code, args.join(' '));
+  }
+});
+
+test('errors are JSON on stdout with --json, and one line for people on stderr', async (t) => {
+  const dir = await tempDir(t);
+  const machine = await runInProcess(['status', '--data-dir', dir, '--json']);
+  assert.equal(machine.code, 3);
+  const { error } = JSON.parse(machine.stdout) as { error: { code: string; message: string } };
+  assert.equal(error.code, 'NO_RUNNING_NODE');
+  assert.equal(machine.stderr, `murmur: ${error.message} (NO_RUNNING_NODE)\n`);
+  const person = await runInProcess(['status', '--data-dir', dir]);
+  assert.deepEqual([person.code, person.stdout, person.stderr], [3, '', machine.stderr]);
+  const usage = await runInProcess(['status', '--json', '--no-such-flag']);
+  assert.equal(usage.code, 2);
+  assert.equal((JSON.parse(usage.stdout) as { error: { code: string } }).error.code, 'USAGE');
+});
+
+test('looking where nothing ever ran leaves nothing behind', async (t) => {
+  const dir = await tempDir(t);
+  for (const command of ['status', 'peers', 'recipes', 'rollouts', 'verdicts', 'weights', 'eval']) {
+    const { code } = await runInProcess([command, '--data-dir', dir]);
+    assert.equal(code, 3, command);
+  }
+  assert.deepEqual(await readdir(dir), []);
+});
+
+test('id makes a key once and shows it again', async (t) => {
+  const dir = await tempDir(t);
+  const first = await runInProcess(['id', '--data-dir', dir, '--json']);
+  assert.equal(first.code, 0);
+  const shown = JSON.parse(first.stdout) as { publicKey: string; peerId: string; dataDir: string };
+  assert.match(shown.publicKey, /^[0-9a-f]{64}$/);
+  assert.match(shown.peerId, /^12D3Koo/);
+  assert.equal(shown.dataDir, dir);
+  const again = await runInProcess(['id', '--data-dir', dir]);
+  assert.match(again.stdout, new RegExp(shown.publicKey));
+});
