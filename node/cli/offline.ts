@@ -49,6 +49,7 @@ export async function withStoppedNode<T>(dataDir: string, use: (node: StoppedNod
     const inbox = offlineInbox(records);
     const book = createRecipeBook({ inbox, blobs: store.blobs, fetcher: OFFLINE_FETCHER, clock: systemClock, logger });
     await book.start();
+    for (const known of book.list()) await recallEnd(inbox, book, known);
     try {
       return await use(stoppedNode(store, inbox, book, fromUtf8(network)));
     } finally {
@@ -56,6 +57,16 @@ export async function withStoppedNode<T>(dataDir: string, use: (node: StoppedNod
     }
   } finally {
     await store.close();
+  }
+}
+
+/** Whether a recipe was closed, and when its trainer was last heard of, from the manifests that are kept. */
+async function recallEnd(inbox: Inbox, book: RecipeBook, known: KnownRecipe): Promise<void> {
+  const id = known.resolved.recipeIdHex;
+  for await (const message of inbox.stored('manifest', id)) {
+    const { closing, timeMs } = decodeManifest(message.payload);
+    book.heard(id, timeMs);
+    if (closing) book.close(id);
   }
 }
 

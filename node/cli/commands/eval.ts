@@ -12,7 +12,7 @@ export interface EvalOptions {
   readonly model?: string;
   readonly step?: number;
   readonly tasks: number;
-  readonly seed: number;
+  readonly seed?: number;
   readonly samples: number;
 }
 
@@ -23,7 +23,7 @@ export function evalCommand(): Command {
     .option('--model <dir>', "a model folder to evaluate instead of the data directory's policies")
     .option('--step <n>', 'policy step; default: the newest that is here', parseCount)
     .option('--tasks <n>', 'held-out tasks', parsePositive, 512)
-    .option('--seed <n>', 'which tasks and which luck', parseCount, 0)
+    .option('--seed <n>', "which tasks and which luck (default: the demo's on its data directory, else 0)", parseCount)
     .option('--samples <n>', 'completions to show', parseCount, 3)
     .addHelpText(
       'after',

@@ -22,7 +22,15 @@ interface Subject {
   readonly recipe: ResolvedRecipe;
 }
 
+/** The seed that a demo evaluated with, so that the figures are the same; 0 elsewhere. */
+async function defaultSeed(dataDir: string): Promise<number> {
+  const text = await readFile(join(dataDir, 'demo.json'), 'utf8').catch(() => '{}');
+  const { seed } = JSON.parse(text) as { readonly seed?: unknown };
+  return typeof seed === 'number' ? seed : 0;
+}
+
 export async function runEval(options: EvalOptions): Promise<number> {
+  const seed = options.seed ?? (options.model === undefined ? await defaultSeed(options.dataDir) : 0);
   const subject =
     options.model === undefined
       ? await ofDataDir(options)
@@ -41,14 +49,14 @@ export async function runEval(options: EvalOptions): Promise<number> {
     const evaluation = await evaluatePolicy(
       { engine, policyRoot, recipe: subject.recipe, tokenizer, sampling },
       options.tasks,
-      options.seed,
+      seed,
       options.samples,
     );
     const shown = {
       recipe: subject.recipe.recipe.name,
       policyStep: subject.policyStep,
       policyRoot,
-      seed: options.seed,
+      seed,
       ...evaluation,
     };
     process.stdout.write(options.json ? `${JSON.stringify(shown)}\n` : describe(shown));

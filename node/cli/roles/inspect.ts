@@ -42,7 +42,10 @@ function render(method: InspectMethod, result: unknown): string {
     case 'rollout':
       return tree(result as Row);
     case 'peers':
-      return table(result as Row[], 'no peers yet');
+      return table(
+        result as Row[],
+        'no peers: none is connected (or the node that this data directory belongs to has stopped)',
+      );
     case 'recipes': {
       const { recipes, offers } = result as { recipes: Row[]; offers: Row[] };
       return `${table(recipes, 'no recipes known yet')}\ntrainers that offer\n${table(offers, 'none heard of')}`;

@@ -22,6 +22,7 @@ import type { PolicyEngine } from '../../protocol/ports.ts';
 import type { TrainOptions } from '../commands/train.ts';
 import { chooseThreads } from '../compute.ts';
 import { createEvaluator } from '../evaluator.ts';
+import type { Row } from '../inspector.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
 import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
@@ -69,9 +70,11 @@ export async function runTrain(options: TrainOptions): Promise<number> {
     };
     participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
     let training: Training | null = null;
+    let shown: Row | null = null;
     const beat = offerBeat(host, () => training);
     const own = options.recipe === undefined ? null : await publishOwn(host, options.recipe);
     const loop = takeRecipes(host, own, async (next) => {
+      if (training !== null) shown = shownTraining(training, participant.inbox.ignoredCounts());
       training = next;
       await beat
         .beat()
@@ -83,9 +86,10 @@ export async function runTrain(options: TrainOptions): Promise<number> {
     return {
       view: {
         role: 'trainer',
-        details: () => ({
-          training: training === null ? null : shownTraining(training, participant.inbox.ignoredCounts()),
-        }),
+        details: () => {
+          if (training !== null) shown = shownTraining(training, participant.inbox.ignoredCounts());
+          return { training: shown };
+        },
         standing: () => standingRows(host.verifiers),
       },
     };
@@ -309,7 +313,7 @@ function bodyContext(followed: FollowedRecipe, tokenizer: Tokenizer, texts: Mode
   };
 }
 
-function shownTraining({ known, trainer }: Training, ignored: Readonly<Record<string, number>>): object {
+function shownTraining({ known, trainer }: Training, ignored: Readonly<Record<string, number>>): Row {
   const { trainStep, policyStep, policyRoot } = trainer.state();
   return {
     recipe: known.resolved.recipe.name,
