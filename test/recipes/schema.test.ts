@@ -58,7 +58,7 @@ test('arrows has the settings of the prototype', () => {
   const recipe = parseRecipe(canonicalRecipe(shippedSource('arrows')));
   const { loss, advantages, normalisation, learningRate, warmUpSteps, beta2, clipNorm } = recipe.grpo;
   assert.deepEqual([loss, advantages, normalisation], ['aipo', 'mean', 'token']);
-  assert.deepEqual([learningRate, warmUpSteps, beta2, clipNorm], [3e-5, 10, 0.95, 1]);
+  assert.deepEqual([learningRate, warmUpSteps, beta2, clipNorm], [6e-5, 10, 0.95, 1]);
   assert.deepEqual(
     [recipe.grpo.promptsPerStep, recipe.grpo.sequencesPerUpdate, recipe.grpo.maxUpdatesPerStep],
     [16, 128, 2],
