@@ -51,6 +51,8 @@ export function createChainState(): ChainState {
   const parked = new Map<number, ChainEntry>();
   const stepOfRoot = new Map<string, number>();
   let headStep = -1;
+  /** `followed`, newest first; null when it has to be sorted again */
+  let sorted: readonly ChainEntry[] | null = null;
   let fork: Equivocation | null = null;
 
   const known = (step: number): ChainEntry | undefined => followed.get(step) ?? parked.get(step);
@@ -84,6 +86,7 @@ export function createChainState(): ChainState {
     const { policyStep } = entry.manifest;
     parked.delete(policyStep);
     followed.set(policyStep, entry);
+    sorted = null;
     stepOfRoot.set(entry.policyRoot, policyStep);
     headStep = Math.max(headStep, policyStep);
     for (const step of [policyStep + 1, policyStep - 1]) {
@@ -98,6 +101,7 @@ export function createChainState(): ChainState {
 
   function endAt(policyStep: number, policyRoots: readonly string[]): void {
     fork = { policyStep, policyRoots };
+    sorted = null;
     for (const map of [followed, parked]) for (const step of map.keys()) if (step >= policyStep) map.delete(step);
     headStep = Math.max(-1, ...followed.keys());
   }
@@ -114,6 +118,7 @@ export function createChainState(): ChainState {
       }
       if (same !== undefined) {
         (followed.has(policyStep) ? followed : parked).set(policyStep, entry);
+        sorted = null;
         return 'updated';
       }
       const isLinked = followed.size === 0 || followed.has(policyStep - 1) || followed.has(policyStep + 1);
@@ -127,7 +132,10 @@ export function createChainState(): ChainState {
     },
     head: () => followed.get(headStep) ?? null,
     at: (policyStep) => followed.get(policyStep) ?? null,
-    newestFirst: () => [...followed.values()].sort((a, b) => b.manifest.policyStep - a.manifest.policyStep),
+    newestFirst() {
+      sorted ??= [...followed.values()].sort((a, b) => b.manifest.policyStep - a.manifest.policyStep);
+      return sorted;
+    },
     equivocation: () => fork,
     hasGap: () => [...parked.keys()].some((step) => step > headStep),
     jump() {

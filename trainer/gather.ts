@@ -73,8 +73,9 @@ export async function gatherBatch(
       return { groups: batch, waitingMs: clock.nowMs() - startMs - replayingMs, replayingMs };
     }
     if (isEnough) continue;
-    const isHungry = pool.waiting() < promptsPerStep && clock.nowMs() - askedMs >= HUNGRY_MS;
-    if (isHungry) {
+    // What waits may never be judged or come: after the recipe's patience it is not counted on.
+    const patienceMs = pool.waiting() < promptsPerStep ? HUNGRY_MS : maxStepWaitMs;
+    if (clock.nowMs() - askedMs >= patienceMs) {
       await publication.askForMore(state);
       askedMs = clock.nowMs();
     }

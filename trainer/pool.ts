@@ -6,7 +6,7 @@
 import type { GroupBody } from '../node/protocol/body.ts';
 import { decodeBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
-import type { CheckAnswer } from '../node/protocol/check.ts';
+import type { CheckAnswer, CheckCode } from '../node/protocol/check.ts';
 import { errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../node/protocol/group.ts';
 import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage, Startable } from '../node/protocol/ports.ts';
@@ -17,8 +17,11 @@ import { createUsefulShare } from './admission.ts';
 import { type Candidate, lagOf } from './batch.ts';
 import { carriesNothing } from './grpo/advantages.ts';
 import type { ConsumedRecord, FinalState, Ledger } from './ledger.ts';
+import { createQuarantine, type Quarantine } from './quarantine.ts';
 
-const FETCHES_AT_ONCE = 8;
+const FETCHES_AT_ONCE = 16;
+/** So that a peer that went away does not hold up the others. */
+const FETCHES_PER_PEER = 4;
 const FETCH_TIMEOUT_MS = 10_000;
 const RETRY_MS = 1_000;
 /** Verdicts of groups not yet announced here. */
@@ -39,7 +42,7 @@ export interface PoolComponents {
   readonly logger: Logger;
   /** stage 1, as the verifier has it */
   readonly checkBody: (announcement: GroupAnnouncement, body: GroupBody) => CheckAnswer;
-  /** whether a peer's groups are not to be consumed at this policy step */
+  /** standing of a verifier inside: whether a peer's groups are not to be consumed at this policy step */
   readonly isQuarantined?: (peer: string, policyStep: number) => boolean;
 }
 
@@ -118,6 +121,8 @@ class GroupPool implements Pool {
   readonly #unlisten: (() => void)[] = [];
   readonly #toFetch: Entry[] = [];
   readonly #lanes = new Set<Promise<void>>();
+  readonly #lanesOf = new Map<string, number>();
+  readonly #quarantine: Quarantine;
   /** bodies of ended groups: hash to the trainer's policy step at their end */
   readonly #endedBodies = new Map<string, number>();
   #policyStep = 0;
@@ -130,6 +135,7 @@ class GroupPool implements Pool {
     this.#init = init;
     this.#checkpoint = checkpoint;
     this.#scope = init.recipe.recipeIdHex;
+    this.#quarantine = createQuarantine(init.recipe.recipe.verification);
   }
 
   async start(): Promise<void> {
@@ -206,8 +212,15 @@ class GroupPool implements Pool {
 
   #judge(entry: Entry, key: string, verdict: Verdict): void {
     if (entry.isTaken) return;
-    if (verdict.answer === 'accept') this.#accept(entry);
-    if (verdict.answer === 'reject') this.#reject(entry, verdict.code ?? 'INTERNAL');
+    if (verdict.answer === 'accept') {
+      this.#quarantine.accepted(entry.peer);
+      this.#accept(entry);
+    }
+    if (verdict.answer === 'reject') {
+      const code = verdict.code ?? 'INTERNAL';
+      this.#quarantine.rejected(entry.peer, code, entry.policyStep);
+      this.#reject(entry, code);
+    }
     if (verdict.answer === 'ignore') {
       entry.ignoredBy.add(key);
       // Nobody is left who could accept it.
@@ -216,7 +229,7 @@ class GroupPool implements Pool {
     }
   }
 
-  #reject(entry: Entry, code: string): void {
+  #reject(entry: Entry, code: CheckCode): void {
     if (this.finish(entry.groupId, 'rejected', code)) this.#useful.add(false);
   }
 
@@ -249,16 +262,26 @@ class GroupPool implements Pool {
   }
 
   #openLanes(): void {
-    while (this.#lanes.size < Math.min(FETCHES_AT_ONCE, this.#lanes.size + this.#toFetch.length)) {
-      const entry = this.#toFetch.shift()!;
-      const lane = this.#obtain(entry)
-        .catch((error: unknown) => this.#onTrouble(entry, error))
-        .finally(() => {
-          this.#lanes.delete(lane);
-          if (!this.#stopping.signal.aborted) this.#openLanes();
-        });
-      this.#lanes.add(lane);
+    const isFree = ({ peer }: Entry): boolean => (this.#lanesOf.get(peer) ?? 0) < FETCHES_PER_PEER;
+    while (this.#lanes.size < FETCHES_AT_ONCE) {
+      const next = this.#toFetch.findIndex(isFree);
+      if (next < 0) return;
+      this.#openLane(this.#toFetch.splice(next, 1)[0]!);
     }
+  }
+
+  #openLane(entry: Entry): void {
+    this.#lanesOf.set(entry.peer, (this.#lanesOf.get(entry.peer) ?? 0) + 1);
+    const lane = this.#obtain(entry)
+      .catch((error: unknown) => this.#onTrouble(entry, error))
+      .finally(() => {
+        this.#lanes.delete(lane);
+        const left = this.#lanesOf.get(entry.peer)! - 1;
+        if (left > 0) this.#lanesOf.set(entry.peer, left);
+        else this.#lanesOf.delete(entry.peer);
+        if (!this.#stopping.signal.aborted) this.#openLanes();
+      });
+    this.#lanes.add(lane);
   }
 
   #onTrouble(entry: Entry, error: unknown): void {
@@ -326,7 +349,13 @@ class GroupPool implements Pool {
 
   activePeers(policyStep: number): number {
     const steps = Math.max(1, Math.min(ACTIVE_STEPS, this.#init.recipe.recipe.staleness.maxLagSteps));
-    return [...this.#lastStepOf.values()].filter((last) => lagOf({ policyStep: last }, policyStep) <= steps).length;
+    const isActive = ([peer, last]: readonly [string, number]): boolean =>
+      lagOf({ policyStep: last }, policyStep) <= steps && !this.#isLeftOut(peer, policyStep);
+    return [...this.#lastStepOf].filter(isActive).length;
+  }
+
+  #isLeftOut(peer: string, policyStep: number): boolean {
+    return this.#quarantine.holds(peer, policyStep) || this.#components.isQuarantined?.(peer, policyStep) === true;
   }
 
   announcedAt(policyStep: number): number {
@@ -341,12 +370,12 @@ class GroupPool implements Pool {
 
   async expire(policyStep: number): Promise<void> {
     this.#policyStep = policyStep;
-    const { isQuarantined, blobs, ledger } = this.#components;
+    const { blobs, ledger } = this.#components;
     const { maxLagSteps } = this.#init.recipe.recipe.staleness;
     for (const entry of [...this.#entries.values()]) {
       if (entry.isTaken) continue;
       if (lagOf(entry, policyStep) > maxLagSteps) this.finish(entry.groupId, 'stale');
-      else if (isQuarantined?.(entry.peer, policyStep) === true) this.finish(entry.groupId, 'dropped', 'quarantined');
+      else if (this.#isLeftOut(entry.peer, policyStep)) this.finish(entry.groupId, 'dropped', 'quarantined');
     }
     for (const [hashHex, endStep] of this.#endedBodies) {
       if (policyStep - endStep <= maxLagSteps + KEEP_BODY_STEPS) continue;

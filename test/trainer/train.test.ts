@@ -164,6 +164,21 @@ test('groups of quarantined peers that wait are dropped', async (t) => {
   assert.equal(made.trainer.counts().trained, 3);
 });
 
+test('a peer that verifiers rejected twice is left out, its other groups too; once it has a second chance', async (t) => {
+  const made = bench(t, { maxSteps: 1 });
+  await made.trainer.start();
+  const [bad, unlucky, good] = PEERS as [KeyPair, KeyPair, KeyPair];
+  await made.accepted({ peer: bad, policyStep: 0, slot: 9 });
+  for (const slot of [0, 1]) await made.judge(await made.announce({ peer: bad, policyStep: 0, slot }), 'reject');
+  await made.judge(await made.announce({ peer: unlucky, policyStep: 0, slot: 0 }), 'reject');
+  await made.accepted({ peer: unlucky, policyStep: 0, slot: 1 });
+  for (const slot of [0, 1]) await made.accepted({ peer: good, policyStep: 0, slot });
+  await made.trainer.run();
+  const { reasons, trained } = made.trainer.counts();
+  assert.deepEqual(reasons, { 'rejected.REPLAY_MISMATCH': 3, 'dropped.quarantined': 1 });
+  assert.equal(trained, 3);
+});
+
 test('what fails the trainer’s own replay is rejected and replaced', async (t) => {
   const made = bench(t, {
     maxSteps: 1,
