@@ -1,6 +1,6 @@
 // A recipe as a command is given it (a file, or the name of a shipped one), completed with keys and the model's hashes.
 
-import { existsSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { completeRecipe, type RecipeFill } from '../../recipes/complete.ts';
@@ -17,7 +17,7 @@ import { shippedRecipeFile } from './shipped.ts';
  */
 export async function readRecipeSource(text: string): Promise<RecipeSource> {
   const file = [resolve(text), shippedRecipeFile(text)].find(
-    (path) => existsSync(path) && /\.(ya?ml|json)$/.test(path),
+    (path) => statSync(path, { throwIfNoEntry: false })?.isFile() && /\.(ya?ml|json)$/.test(path),
   );
   if (file === undefined) {
     throw new SwarmError(
