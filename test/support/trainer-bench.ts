@@ -47,6 +47,9 @@ export function trainerRecipe(changed: RecipeSource = {}): ResolvedRecipe {
   );
 }
 
+const DEFAULT_RECIPE = trainerRecipe();
+const TRAINER = createKeyPair();
+
 /** What outlives a process. */
 export interface TrainerDisk extends TrainingDisk {
   readonly records: ReturnType<typeof memoryRecords>;
@@ -66,7 +69,7 @@ export function newTrainerDisk(): TrainerDisk {
     stored: [],
     published: new Map(),
     chain: fixedChain(CONFIG_FILE),
-    keyPair: createKeyPair(),
+    keyPair: TRAINER,
   };
 }
 
@@ -154,7 +157,7 @@ function memoryPublisher(disk: TrainerDisk, announced: TrainerBench['announced']
 
 export function trainerBench(init: BenchInit = {}): TrainerBench {
   const { disk = newTrainerDisk(), clock = realClock, around = (same) => same, components = {}, ...rest } = init;
-  const recipe = rest.recipe ?? trainerRecipe();
+  const recipe = rest.recipe ?? DEFAULT_RECIPE;
   const scope = recipe.recipeIdHex;
   const inbox = memoryInbox(disk.keyPair, disk.stored);
   const engine = scriptedTrainingEngine(disk);
@@ -195,7 +198,7 @@ export function trainerBench(init: BenchInit = {}): TrainerBench {
   );
 
   async function announce(spec: GroupSpec): Promise<SignedMessage> {
-    const { peerId } = signAs(spec.peer, 'offer', new Uint8Array(1));
+    const { peerId } = spec.peer;
     const body = encodeBody(bodyOf(peerId, spec));
     await disk.blobs.put(body);
     const payload = encodeGroup({

@@ -267,7 +267,7 @@ test('the order of the batch does not depend on arrival', async (t) => {
 });
 
 async function finish(disk: TrainerDisk): Promise<TrainerBench> {
-  const made = trainerBench({ disk, maxSteps: 3 });
+  const made = trainerBench({ disk, maxSteps: 2 });
   await made.trainer.start();
   feed(made, 4);
   await made.trainer.run();
@@ -283,7 +283,7 @@ test('killed at any moment of any step: the restarted trainer goes on, and no gr
     const killer = assassin(at);
     const first = trainerBench({
       disk,
-      maxSteps: 3,
+      maxSteps: 2,
       around: (components) => ({
         ...components,
         engine: killer.watch(components.engine, ['update', 'policy', 'saveCheckpoint', 'restore']),
@@ -306,17 +306,17 @@ test('killed at any moment of any step: the restarted trainer goes on, and no gr
     const learned = second.engine.learned();
     const where = `killed ${killer.struck()} (moment ${at})`;
     assert.equal(new Set(learned).size, learned.length, `${where}: a sequence was trained twice`);
-    assert.equal(learned.length, 3 * 3 * GROUP_SIZE, where);
-    assert.deepEqual([...disk.published.keys()].sort(), [0, 1, 2, 3], where);
+    assert.equal(learned.length, 2 * 3 * GROUP_SIZE, where);
+    assert.deepEqual([...disk.published.keys()].sort(), [0, 1, 2], where);
     const counts = second.trainer.counts();
-    assert.equal(counts.trained, 9, where);
+    assert.equal(counts.trained, 6, where);
     assert.equal(
       counts.announced,
       counts.trained + counts.rejected + counts.stale + counts.dropped + counts.pending,
       where,
     );
   }
-  assert.ok(moments > 40, `${moments} moments were tried`);
+  assert.ok(moments > 30, `${moments} moments were tried`);
 });
 
 test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {
