@@ -5,10 +5,11 @@ import type { GroupBody } from '../../node/protocol/body.ts';
 import { type CheckAnswer, ignore } from '../../node/protocol/check.ts';
 import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
+import { groupSeed } from '../../node/protocol/seeds.ts';
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
 import { logprobDrift } from './logprob-drift.ts';
 import { checkReplayedTokens } from './replay.ts';
-import { type BodyContext, bodySubject, type Check, limitsOf, type ReplaySubject } from './subject.ts';
+import { type BodyContext, type Check, limitsOf, type ReplaySubject } from './subject.ts';
 import { toploc } from './toploc.ts';
 import { graver } from './two-sided.ts';
 
@@ -42,7 +43,10 @@ export function checkReplay(
     return { ...ignore('INTERNAL', { sequence: sequenceIndex, note }), softMisses: 0, tokens };
   }
   const subject: ReplaySubject = {
-    ...bodySubject(context, announcement, body),
+    context,
+    announcement,
+    body,
+    groupSeed: groupSeed(announcement),
     sequence: sequenceIndex,
     replayed,
     limits,

@@ -47,7 +47,7 @@ export interface Check<Subject> {
 }
 
 /** One sequence of a group beside what the policy itself says of it. */
-export interface ReplaySubject extends BodySubject {
+export interface ReplaySubject extends Omit<BodySubject, 'problem'> {
   readonly sequence: number;
   readonly replayed: ReplayedSequence;
   readonly limits: VerificationLimits;

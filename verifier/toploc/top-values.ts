@@ -5,14 +5,15 @@
 import { ProofError } from './error.ts';
 
 const MAGNITUDE_BITS = 0x7fff;
+const EXCEEDS = 0x8000;
 /** bf16 infinity; every magnitude above it is a NaN. */
 const INFINITY_BITS = 0x7f80;
 /** The coarse histogram counts by the upper 10 of the 15 bits: exponent and two bits of mantissa. */
 const COARSE_SHIFT = 5;
 const COARSE_BUCKETS = 1 << (15 - COARSE_SHIFT);
 const FINE_MASK = (1 << COARSE_SHIFT) - 1;
-/** Buffer length as a multiple of `count`: each cut then follows a pass over about 8 times the values of the last. */
-const BUFFER_FACTOR = 8;
+/** Buffer length as a multiple of `count`: longer lets more through, shorter cuts more often (3 is fastest, measured). */
+const BUFFER_FACTOR = 3;
 
 /** Indices (ascending) and bit patterns of the chosen entries. */
 export interface TopValues {
@@ -41,8 +42,7 @@ export function topValues(values: Uint16Array, count: number, scratch: TopValues
   let length = 0;
   // A later entry equal to the threshold loses the tie to `taken` earlier ones: only what exceeds it matters.
   let threshold = -1;
-  for (let i = 0; i < values.length; i++) {
-    if ((values[i]! & MAGNITUDE_BITS) <= threshold) continue;
+  for (let i = nextAbove(values, 0, threshold); i < values.length; i = nextAbove(values, i + 1, threshold)) {
     if (length === kept.length) {
       threshold = cutBack(values, kept, length, taken, scratch);
       length = taken;
@@ -55,6 +55,29 @@ export function topValues(values: Uint16Array, count: number, scratch: TopValues
   const bits = new Uint16Array(taken);
   for (let i = 0; i < taken; i++) bits[i] = values[indices[i]!]!;
   return { indices, bits };
+}
+
+/**
+ * The first index ≥ `from` whose magnitude exceeds the threshold, or the length.
+ * Eight at a time: magnitude + (0x7fff − threshold) has bit 15 set exactly when it exceeds (measured: faster than one at a time).
+ */
+function nextAbove(values: Uint16Array, from: number, threshold: number): number {
+  const lift = MAGNITUDE_BITS - threshold;
+  let i = from;
+  for (; i + 8 <= values.length; i += 8) {
+    const lifted =
+      ((values[i]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 1]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 2]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 3]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 4]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 5]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 6]! & MAGNITUDE_BITS) + lift) |
+      ((values[i + 7]! & MAGNITUDE_BITS) + lift);
+    if ((lifted & EXCEEDS) !== 0) break;
+  }
+  while (i < values.length && (values[i]! & MAGNITUDE_BITS) <= threshold) i++;
+  return i;
 }
 
 /** Moves the `taken` best of `kept[0, length)` to its front, in index order. @returns the smallest magnitude among them */
