@@ -30,7 +30,7 @@ export interface ProcessSet {
 }
 
 /**
- * @param logDir stderr of each process goes to `<name>.log` in it
+ * @param logDir stderr of each process goes to `<name>.log` in it, its events to `<name>.jsonl`
  * @param onEvent every event of every process, in order of arrival
  */
 export function createProcessSet(logDir: string, onEvent: (name: string, event: RoleEvent) => void): ProcessSet {
@@ -55,6 +55,7 @@ function startProcess(
   onEvent: (event: RoleEvent) => void,
 ): SwarmProcess {
   const log = createWriteStream(join(logDir, `${name}.log`), { flags: 'a' });
+  const events = createWriteStream(join(logDir, `${name}.jsonl`), { flags: 'a' });
   // Its own process group: Ctrl-C in the terminal reaches the demo alone, which then stops the others in order.
   const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -68,6 +69,7 @@ function startProcess(
   createInterface({ input: child.stdout }).on('line', (line) => {
     const event = parseEvent(line, log);
     if (event === null) return;
+    events.write(`${line}\n`);
     if (!seen.some((s) => s.event === event.event)) seen.push(event);
     for (const w of waiting) if (w.event === event.event) w.resolve(event);
     onEvent(event);
