@@ -8,6 +8,7 @@ import { SwarmError } from '../protocol/errors.ts';
 
 /** A prefix of 4 bytes counts to 256 MiB, more than any limit of ours. */
 const MAX_PREFIX_BYTES = 4;
+const FIRST_BUFFER_BYTES = 1024;
 
 /** The unsigned varint of a length. */
 export function lengthPrefix(length: number): Uint8Array {
@@ -24,23 +25,29 @@ export function lengthPrefix(length: number): Uint8Array {
  *   It throws {SwarmError} TOO_LARGE, MALFORMED (prefix, bytes after the message)
  */
 export function createFrameReader(maxBytes: number): (chunk: Uint8Array) => Uint8Array | null {
-  let chunks: Uint8Array[] = [];
+  // Bytes are copied into one buffer that grows with what came: a million chunks of one byte are no million objects.
+  let buffer = new Uint8Array(FIRST_BUFFER_BYTES);
   let held = 0;
+  let start = 0;
   let length = -1;
 
-  function takePrefix(): void {
-    const head = chunks.length === 1 ? chunks[0]! : concatBytes(...chunks);
-    let value = 0;
-    for (const [i, byte] of head.subarray(0, MAX_PREFIX_BYTES).entries()) {
-      value += (byte & 0x7f) * 128 ** i;
-      if (byte < 0x80) {
-        length = value;
-        chunks = [head.subarray(i + 1)];
-        held = head.length - i - 1;
-        break;
-      }
+  function append(chunk: Uint8Array): void {
+    if (held + chunk.length > buffer.length) {
+      const larger = new Uint8Array(Math.max(held + chunk.length, 2 * buffer.length));
+      larger.set(buffer.subarray(0, held));
+      buffer = larger;
     }
-    if (length < 0 && head.length >= MAX_PREFIX_BYTES) throw new SwarmError('MALFORMED', 'a length prefix is too long');
+    buffer.set(chunk, held);
+    held += chunk.length;
+  }
+
+  function takePrefix(): void {
+    let value = 0;
+    for (let i = 0; i < Math.min(held, MAX_PREFIX_BYTES) && length < 0; i++) {
+      value += (buffer[i]! & 0x7f) * 128 ** i;
+      if (buffer[i]! < 0x80) [length, start] = [value, i + 1];
+    }
+    if (length < 0 && held >= MAX_PREFIX_BYTES) throw new SwarmError('MALFORMED', 'a length prefix is too long');
     if (length > maxBytes) {
       throw new SwarmError('TOO_LARGE', `a message of ${length} bytes was announced, at most ${maxBytes} are read`, {
         bytes: length,
@@ -50,12 +57,14 @@ export function createFrameReader(maxBytes: number): (chunk: Uint8Array) => Uint
   }
 
   return (chunk) => {
-    chunks.push(chunk);
-    held += chunk.length;
+    if (length >= 0 && held + chunk.length - start > length) {
+      throw new SwarmError('MALFORMED', 'bytes follow the message');
+    }
+    append(chunk);
     if (length < 0) takePrefix();
-    if (length < 0 || held < length) return null;
-    if (held > length) throw new SwarmError('MALFORMED', 'bytes follow the message');
-    return concatBytes(...chunks);
+    if (length < 0 || held - start < length) return null;
+    if (held - start > length) throw new SwarmError('MALFORMED', 'bytes follow the message');
+    return buffer.slice(start, held);
   };
 }
 

@@ -9,7 +9,7 @@ import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import { dcutr } from '@libp2p/dcutr';
 import { type Identify, type IdentifyPush, identify, identifyPush } from '@libp2p/identify';
 import type { ConnectionGater } from '@libp2p/interface';
-import { kadDHT, passthroughMapper, removePrivateAddressesMapper } from '@libp2p/kad-dht';
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht';
 import { mdns } from '@libp2p/mdns';
 import { noise } from '@libp2p/noise';
 import { type Ping, ping } from '@libp2p/ping';
@@ -98,8 +98,10 @@ function servicesOf(standing: Standing, settings: Libp2pSettings, usesRelays: bo
   if (settings.dht) {
     services['dht'] = kadDHT({
       protocol: `/murmuration/${networkName}/kad/1.0.0`,
+      // Everybody serves, and private addresses are told: most swarms begin on one machine or one LAN, where a DHT of
+      // public addresses knows nobody. A dial that ends at a stranger fails in the handshake.
       clientMode: false,
-      peerInfoMapper: loopback ? passthroughMapper : removePrivateAddressesMapper,
+      peerInfoMapper: passthroughMapper,
     });
   }
   if (usesRelays) {

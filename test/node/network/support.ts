@@ -27,6 +27,9 @@ export const clock: Clock = {
     }),
 };
 
+/** Waits a tenth of what is asked: for retries and back-off. */
+export const hastyClock: Clock = { ...clock, sleep: (ms, signal) => clock.sleep(ms / 10, signal) };
+
 export interface LogLine {
   readonly level: string;
   readonly message: string;

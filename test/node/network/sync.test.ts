@@ -6,11 +6,13 @@ import { readPayloadHead } from '../../../node/network/payload-head.ts';
 import { concatBytes, sha256, toHex } from '../../../node/protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore } from '../../../node/protocol/check.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
+import { decodeOffer, encodeOffer } from '../../../node/protocol/offer.ts';
 import type { Records, SignedMessage } from '../../../node/protocol/ports.ts';
 import { decodeSyncAnswer, encodeSyncRequest } from '../../../node/protocol/streams.ts';
 import { SYNC_PROTOCOL } from '../../../node/protocol/topics.ts';
 import {
   all,
+  clock,
   createMemoryRecords,
   createSwarm,
   groupPayload,
@@ -122,6 +124,35 @@ describe('sync', { timeout: 60_000 }, () => {
       (await all(again.inbox.stored('group', RECIPE))).map((it) => it.idHex),
       [next.idHex],
     );
+  });
+
+  it('keeps of each trainer the newest offer only, in whatever order they come', async () => {
+    const trainer = await swarm.node();
+    const observer = await swarm.node();
+    const offer = (timeMs: number): Uint8Array =>
+      encodeOffer({
+        architectures: ['llama'],
+        maxParameters: 1,
+        trainingRecipeIds: [],
+        timeMs,
+        accepts: 'all',
+        initialPolicyRoots: [],
+      });
+    const carrier = { peer: trainer.host.peerId, via: 'sync' } as const;
+    for (const timeMs of [2_000, 3_000, 1_000]) {
+      const message = await trainer.inbox.publish('offer', offer(timeMs), null);
+      assert.deepEqual(await observer.inbox.receive(message.envelope, null, carrier), ACCEPT);
+    }
+    const left = async (node: typeof observer): Promise<number[]> =>
+      (await all(node.inbox.stored('offer', null))).map((message) => decodeOffer(message.payload).timeMs);
+    for (const node of [trainer, observer]) {
+      let times: number[] = [];
+      for (let i = 0; i < 100 && times.length !== 1; i++) {
+        await clock.sleep(5);
+        times = await left(node);
+      }
+      assert.deepEqual(times, [3_000]);
+    }
   });
 
   it('takes nothing for another recipe, another network or another version', async () => {
