@@ -28,17 +28,25 @@ describe('sync', { timeout: 60_000 }, () => {
 
   it('brings a late joiner the past, manifests first, without what lies under the floor', async () => {
     const old = await swarm.node({ follow: [RECIPE], settings: { floorStep: () => 3 } });
-    await old.inbox.publish('offer', new Uint8Array([1]), null);
-    for (const step of [0, 1, 2, 3, 4]) {
-      await old.inbox.publish('group', groupPayload(7, RECIPE, step), RECIPE);
-      await old.inbox.publish('manifest', manifestPayload(step), RECIPE);
+    // Told by somebody who is gone, so that the old node only holds it and gossip has nothing to repeat.
+    const author = await swarm.node();
+    const told = [
+      await author.inbox.publish('offer', new Uint8Array([1]), null),
+      ...(await Promise.all(
+        [0, 1, 2, 3, 4].map((step) => author.inbox.publish('group', groupPayload(7, RECIPE, step), RECIPE)),
+      )),
+    ];
+    for (const step of [0, 1, 2, 3, 4])
+      told.push(await author.inbox.publish('manifest', manifestPayload(step), RECIPE));
+    for (const { kind, envelope } of told) {
+      const carrier = { peer: author.host.peerId, via: 'sync' } as const;
+      assert.deepEqual(await old.inbox.receive(envelope, kind === 'offer' ? null : RECIPE, carrier), ACCEPT);
     }
     const heard: string[] = [];
     const hear = (message: SignedMessage): CheckAnswer => {
       heard.push(`${message.kind} ${readPayloadHead(message.payload)?.policyStep}`);
       return ACCEPT;
     };
-    // Its own network name of topics is the same, but it is told nothing: those topics it follows only later.
     const late = await swarm.node({
       bootstrap: [old.host.addresses()[0]!],
       settings: { stageZero: { group: hear, manifest: hear, offer: hear } },
