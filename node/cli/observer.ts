@@ -17,6 +17,8 @@ export interface ObserverOptions {
 
 const CONNECT_TIMEOUT_MS = 15_000;
 const SETTLE_MS = 1_500;
+/** A network may have no recipe at all. */
+const RECIPES_TIMEOUT_MS = 8_000;
 const LEARN_TIMEOUT_MS = 20_000;
 const POLL_MS = 100;
 const MAX_DISK_BYTES = 2e9;
@@ -59,8 +61,10 @@ async function learn(participant: Participant, joined: readonly string[]): Promi
     }
     await systemClock.sleep(POLL_MS);
   }
-  await systemClock.sleep(SETTLE_MS);
   const learnBy = systemClock.nowMs() + LEARN_TIMEOUT_MS;
+  const recipesBy = systemClock.nowMs() + RECIPES_TIMEOUT_MS;
+  while (participant.book.list().length === 0 && systemClock.nowMs() < recipesBy) await systemClock.sleep(POLL_MS);
+  await systemClock.sleep(SETTLE_MS);
   for (const known of participant.book.list()) {
     const followed = await participant.follow(known);
     while (followed.chain.ready() === null && systemClock.nowMs() < learnBy) await systemClock.sleep(POLL_MS);

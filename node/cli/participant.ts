@@ -193,7 +193,7 @@ interface FollowComponents {
   readonly emit: EmitEvent;
   readonly logger: Logger;
   readonly undo: (() => Promise<void> | void)[];
-  readonly forgetSlots: (policyStep: number) => void;
+  readonly forgetSlots: (recipeIdHex: string, policyStep: number) => void;
 }
 
 function createFollow(components: FollowComponents): Participant['follow'] {
@@ -229,7 +229,7 @@ function createFollow(components: FollowComponents): Participant['follow'] {
       book.heard(id, systemClock.nowMs());
       const newest = chain.announced();
       if (newest?.closing === true) book.close(id);
-      components.forgetSlots((newest?.policyStep ?? 0) - resolved.recipe.staleness.maxLagSteps - 1);
+      components.forgetSlots(id, (newest?.policyStep ?? 0) - resolved.recipe.staleness.maxLagSteps - 1);
       void inbox
         .reconsider(id)
         .catch((error: unknown) => logger.warn({ error: String(error), manifest: message.idHex }, 'reconsider failed'));

@@ -2,7 +2,7 @@
 // Source: spec/rollouts.md "Order of checks". Recipes and offers are announced before anything is known of them:
 // they pass on their signature, and what they name is checked when it is fetched.
 
-import { createSlotRegister } from '../../verifier/checks/slots.ts';
+import { createSlotRegister, type SlotRegister } from '../../verifier/checks/slots.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
@@ -11,6 +11,7 @@ import {
 } from '../../verifier/checks/stage-zero.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
+import { decodeGroup } from '../protocol/group.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
 import { decodeOffer } from '../protocol/offer.ts';
 import type { MessageKind, SignedMessage, StageZero } from '../protocol/ports.ts';
@@ -38,36 +39,56 @@ function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
 
 export interface StageZeroChecks {
   readonly checks: Record<MessageKind, StageZero>;
-  /** slots of steps before this one are forgotten */
-  forgetBefore(policyStep: number): void;
+  /** slots of a recipe's steps before this one are forgotten */
+  forgetBefore(recipeIdHex: string, policyStep: number): void;
+}
+
+/** The recipe that a payload names; null when it does not decode. */
+function recipeOf(
+  decode: (payload: Uint8Array) => { readonly recipeId: Uint8Array },
+  payload: Uint8Array,
+): string | null {
+  try {
+    return toHex(decode(payload).recipeId);
+  } catch {
+    return null;
+  }
 }
 
 export function createStageZero(init: StageZeroInit): StageZeroChecks {
-  const slots = createSlotRegister();
-  const view: StageZeroView = {
+  // Slots are counted by policy step, and each recipe has its own steps.
+  const slots = new Map<string, SlotRegister>();
+  const slotsOf = (id: string): SlotRegister => {
+    const known = slots.get(id) ?? createSlotRegister();
+    slots.set(id, known);
+    return known;
+  };
+  const view = (register: SlotRegister): StageZeroView => ({
     recipe(id) {
       const followed = init.follows.get(id);
       if (followed === undefined) return null;
       return { resolved: followed.known.resolved, open: init.isOpen(id), chain: followed.chain };
     },
-    slots,
+    slots: register,
     isQuarantined: init.isQuarantined,
     nowMs: () => systemClock.nowMs(),
-  };
+  });
+  const anySlots = view(createSlotRegister());
   const checks: Record<MessageKind, StageZero> = {
     recipe: decodes(decodeRecipeAnnouncement),
     offer: decodes(decodeOffer),
-    group: createGroupStageZero(view),
-    verdict: createVerdictStageZero(view),
-    secret: createSecretStageZero(view),
+    group(message) {
+      const id = recipeOf(decodeGroup, message.payload);
+      if (id !== null && !init.follows.has(id)) return ignore('UNKNOWN_RECIPE');
+      return createGroupStageZero(id === null ? anySlots : view(slotsOf(id)))(message);
+    },
+    verdict: createVerdictStageZero(anySlots),
+    secret: createSecretStageZero(anySlots),
     manifest(message) {
-      try {
-        const followed = init.follows.get(toHex(decodeManifest(message.payload).recipeId));
-        return followed === undefined ? ignore('UNKNOWN_RECIPE') : followed.chain.stageZero(message);
-      } catch {
-        return reject('MALFORMED');
-      }
+      const id = recipeOf(decodeManifest, message.payload);
+      if (id === null) return reject('MALFORMED');
+      return init.follows.get(id)?.chain.stageZero(message) ?? ignore('UNKNOWN_RECIPE');
     },
   };
-  return { checks, forgetBefore: (policyStep) => slots.forgetBefore(policyStep) };
+  return { checks, forgetBefore: (id, policyStep) => slots.get(id)?.forgetBefore(policyStep) };
 }

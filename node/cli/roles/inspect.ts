@@ -36,6 +36,42 @@ export function nodeDataDir(dataDir: string): string {
   return existsSync(join(dataDir, 'demo.json')) || existsSync(join(ofDemo, 'db')) ? ofDemo : dataDir;
 }
 
+/** What fits a terminal of a peer's row; --json has all of it. */
+function peerLine(row: Row): Row {
+  const {
+    peer,
+    connected,
+    latencyMs,
+    direction,
+    trust,
+    onProbation,
+    quarantinedUntilStep,
+    acceptedGroups,
+    rejectedGroups,
+    lastCode,
+  } = row;
+  const address = typeof row['address'] === 'string' ? row['address'].replace(/\/p2p\/.*$/, '') : null;
+  const standing =
+    trust === undefined
+      ? null
+      : typeof quarantinedUntilStep === 'number'
+        ? `quarantined to step ${quarantinedUntilStep}`
+        : onProbation === true
+          ? 'probation'
+          : `trust ${(trust as number).toFixed(2)}`;
+  return {
+    peer,
+    connected,
+    latencyMs,
+    direction,
+    address,
+    standing,
+    accepted: acceptedGroups,
+    rejected: rejectedGroups,
+    lastCode,
+  };
+}
+
 function render(method: InspectMethod, result: unknown): string {
   switch (method) {
     case 'status':
@@ -43,7 +79,7 @@ function render(method: InspectMethod, result: unknown): string {
       return tree(result as Row);
     case 'peers':
       return table(
-        result as Row[],
+        (result as Row[]).map(peerLine),
         'no peers: none is connected (or the node that this data directory belongs to has stopped)',
       );
     case 'recipes': {
