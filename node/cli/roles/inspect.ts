@@ -1,4 +1,5 @@
 // Runs an inspecting command: asks the running node, or looks as an observer, or reads what a stopped node left.
+// Asking needs neither network nor store: they are loaded when there is no node to ask.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,8 +8,6 @@ import type { InspectMethod, InspectOptions } from '../commands/inspect.ts';
 import { askControl } from '../control.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { Row } from '../inspector.ts';
-import { withObserver } from '../observer.ts';
-import { withStoppedNode } from '../offline.ts';
 import { table, tree } from '../table.ts';
 
 type Params = Readonly<Record<string, unknown>>;
@@ -20,13 +19,17 @@ export async function runInspect(method: InspectMethod, params: Params, options:
 }
 
 async function ask(method: InspectMethod, params: Params, options: InspectOptions): Promise<unknown> {
-  if (options.join.length > 0) return withObserver(options, async (handlers) => handlers[method]?.(params));
+  if (options.join.length > 0) {
+    const { withObserver } = await import('../observer.ts');
+    return withObserver(options, async (handlers) => handlers[method]?.(params));
+  }
   const dataDir = nodeDataDir(options.dataDir);
   try {
     return await askControl(dataDir, method, params);
   } catch (error) {
     if (!isSwarmError(error, 'NO_RUNNING_NODE') || !existsSync(join(dataDir, 'db'))) throw error;
   }
+  const { withStoppedNode } = await import('../offline.ts');
   return withStoppedNode(dataDir, async ({ handlers }) => handlers[method]?.(params));
 }
 

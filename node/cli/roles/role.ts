@@ -79,9 +79,11 @@ export async function runRole(
       );
       await systemClock.sleep(STATUS_EVERY_MS, ending.signal);
     }
+    // What the role had reached when all of its work was done.
+    while (stops.length > 0) await stops.pop()?.();
     await saveStatus(participant, role.view);
   } finally {
-    for (const step of stops.splice(0).reverse()) await step();
+    while (stops.length > 0) await stops.pop()?.();
     await participant.stop();
     await rm(controlSocketPath(options.dataDir), { force: true });
   }
