@@ -15,9 +15,11 @@ import type { Row } from '../inspector.ts';
 import { createParticipant, type Participant } from '../participant.ts';
 import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
 import { createLogger, systemClock } from '../system.ts';
+import { table } from '../table.ts';
 
 /** A trainer's offer as shown by the inspector. */
 interface Offer {
+  readonly [field: string]: unknown;
   readonly trainer: string;
   readonly accepts: string;
   readonly models: readonly string[];
@@ -28,6 +30,8 @@ interface Submission {
   readonly name: string;
   readonly author: string;
   readonly trainer: string;
+  /** what the trainers offered, the chosen one among them */
+  readonly offers: readonly Offer[];
   readonly accepted: boolean;
 }
 
@@ -46,10 +50,16 @@ export async function runSubmit(recipe: string, options: SubmitOptions): Promise
 }
 
 function describe(s: Submission): string {
+  const offers = s.offers.map(({ trainer, accepts, models }) => ({
+    trainer,
+    accepts,
+    models,
+    chosen: trainer === s.trainer,
+  }));
   const state = s.accepted
     ? 'The trainer has taken it. Nodes will start on it as soon as its step-0 weights are out.'
     : 'The trainer has not taken it yet: it may be busy with another recipe, or take only recipes of its own author (--accept).';
-  return `submitted ${s.name}\nrecipe id  ${s.recipeId}\nauthor     ${s.author}\ntrainer    ${s.trainer}\n${state}\n`;
+  return `trainers that offer\n${table(offers, 'none')}\nsubmitted ${s.name}\nrecipe id  ${s.recipeId}\nauthor     ${s.author}\ntrainer    ${s.trainer}\n${state}\n`;
 }
 
 async function dryRun(recipe: string, options: SubmitOptions): Promise<number> {
@@ -99,7 +109,7 @@ async function submitThroughNode(recipe: string, options: SubmitOptions): Promis
     const { offers: rows } = (await askControl(options.dataDir, 'recipes')) as { offers: Row[] };
     return rows.some((row) => (row['training'] as string[]).includes(recipeId));
   });
-  return { recipeId, name, author, trainer: offer.trainer, accepted };
+  return { recipeId, name, author, trainer: offer.trainer, offers: await offers(), accepted };
 }
 
 async function submitAsParticipant(recipe: string, options: SubmitOptions): Promise<Submission> {
@@ -123,7 +133,11 @@ async function submitAsParticipant(recipe: string, options: SubmitOptions): Prom
     const known = await participant.book.submit(completeToBytes(await readRecipeSource(recipe), fill));
     const { recipeIdHex, recipe: submitted } = known.resolved;
     const accepted = await waitForAcceptance(async () => known.lastHeardMs > 0);
-    return { recipeId: recipeIdHex, name: submitted.name, author, trainer: offer.trainer, accepted };
+    return {
+      ...{ recipeId: recipeIdHex, name: submitted.name, author, trainer: offer.trainer },
+      offers: await offers(),
+      accepted,
+    };
   });
 }
 
