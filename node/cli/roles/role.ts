@@ -89,7 +89,7 @@ export async function runRole(
   }
   if (failure !== null) throw (failure as { readonly error: unknown }).error;
   emit({ event: 'stopped' });
-  return interrupted && !options.json ? EXIT_INTERRUPTED : EXIT_OK;
+  return EXIT_OK;
 }
 
 /** `murmur submit` beside a running node: signed with the node's key. */
