@@ -48,7 +48,6 @@ export interface RecipeFields {
   readonly name: string;
   readonly description: string;
   readonly author: string;
-  readonly network?: string;
   readonly model: RecipeModel;
   readonly tasks: readonly RecipeTask[];
   readonly rewards: readonly RecipeReward[];
@@ -59,7 +58,6 @@ export interface RecipeFields {
   readonly verification: RecipeVerification;
   readonly trainers: readonly string[];
   readonly maxKeyShare: number;
-  readonly checkpointEvery: number;
 }
 
 function tasksSchema(): z.ZodType<readonly RecipeTask[]> {
@@ -97,7 +95,6 @@ function buildSchema(): z.ZodType<RecipeFields> {
         .describe('short name'),
       description: z.string().max(2_000).default('').describe('what it is for'),
       author: hex32('public key (Ed25519) of the author, who signs the recipe'),
-      network: z.string().min(1).max(64).exactOptional().describe('name of the only network it is meant for'),
       model: modelSchema.describe('what training starts from'),
       tasks: tasksSchema().describe('where problems come from'),
       rewards: rewardsSchema().describe('terms that add up to the reward of a completion'),
@@ -113,7 +110,6 @@ function buildSchema(): z.ZodType<RecipeFields> {
         .max(1)
         .default(1 / 8)
         .describe('largest share of a batch from one key, of 8 or more'),
-      checkpointEvery: z.int().min(1).max(100_000).default(1).describe('policy steps from one checkpoint to the next'),
     })
     .refine((recipe) => recipe.groupSize * recipe.sampling.maxNewTokens <= MAX_GROUP_TOKENS, {
       message: `groupSize · maxNewTokens must not exceed ${MAX_GROUP_TOKENS}: lower one of them`,

@@ -5,7 +5,7 @@
 // under the policy that made them, and that pass shows whether they really came from it.
 //
 // Invariants: a group is trained on once; weights, moments and the list of what was consumed become durable in one rename
-// (the checkpoint), nothing is published before it, and whoever restarts goes on from there.
+// (the checkpoint, after every batch), nothing is published before it, and whoever restarts goes on from there.
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { isSwarmError } from '../node/protocol/errors.ts';
