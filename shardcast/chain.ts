@@ -94,7 +94,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   const cleaned = new Set<number>();
   const stopping = new AbortController();
   let model: Model | null = init.texts === undefined ? null : modelOf(init.texts, recipe.recipe.model);
-  let fetching: string | null = null;
+  let fetching: { readonly entry: ChainEntry; readonly outdated: AbortController } | null = null;
   let problem: ChainStatus['problem'] = null;
   let gapSinceMs: number | null = null;
   let wake = new AbortController();
@@ -120,6 +120,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     return { answer: answer.answer === 'accept' ? state.judge(manifest) : answer, manifest };
   }
 
+  const newestKept = (): readonly ChainEntry[] => state.newestFirst().slice(0, keepPolicies);
   const isHere = ({ policyRoot }: ChainEntry): boolean => policies.has(policyRoot) && !refused.has(policyRoot);
   const readyEntry = (): ChainEntry | null => state.newestFirst().find(isHere) ?? null;
 
@@ -134,6 +135,9 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     if (added === 'followed' && policies.has(policyRoot)) announceReady(policyRoot);
     if (added === 'followed') void reconsider();
     gapSinceMs = state.hasGap() ? (gapSinceMs ?? clock.nowMs()) : null;
+    // Others delete what is no longer kept: who joins late would wait for ever for the first policy that it heard of.
+    const wanted = fetching?.entry.policyRoot;
+    if (!newestKept().some((kept) => kept.policyRoot === wanted)) fetching?.outdated.abort();
     wake.abort();
   }
 
@@ -165,16 +169,16 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     );
   }
 
-  async function obtain(entry: ChainEntry): Promise<void> {
+  async function obtain(entry: ChainEntry, signal: AbortSignal): Promise<void> {
     const { manifest, signer, policyRoot } = entry;
-    model ??= await fetchModel(components, manifest, recipe.recipe.model, signer, stopping.signal);
+    model ??= await fetchModel(components, manifest, recipe.recipe.model, signer, signal);
     if (!isSizePossible(manifest.full.sizeBytes, weightsSizeOf(model.config))) {
       throw new SwarmError(
         'MANIFEST_INVALID',
         `a policy of ${manifest.full.sizeBytes} bytes is not the recipe's model`,
       );
     }
-    await components.shards.fetch(shardsOf(manifest), { signer, signal: stopping.signal });
+    await components.shards.fetch(shardsOf(manifest), { signer, signal });
     await assemblePolicy(components, manifest, model);
     announceReady(policyRoot);
   }
@@ -204,12 +208,14 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   }
 
   async function tryObtain(entry: ChainEntry): Promise<void> {
-    fetching = entry.policyRoot;
+    const outdated = new AbortController();
+    const signal = AbortSignal.any([stopping.signal, outdated.signal]);
+    fetching = { entry, outdated };
     try {
-      await obtain(entry);
+      await obtain(entry, signal);
       problem = null;
     } catch (error) {
-      if (stopping.signal.aborted) return;
+      if (signal.aborted) return;
       const code: ErrorCode = isSwarmError(error) ? error.code : 'INTERNAL';
       problem = { code, message: errorText(error) };
       const context = { policyStep: entry.manifest.policyStep, policyRoot: entry.policyRoot, ...problem };
@@ -286,7 +292,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     status: () => ({
       announcedStep: state.head()?.manifest.policyStep ?? null,
       readyStep: readyEntry()?.manifest.policyStep ?? null,
-      fetching,
+      fetching: fetching?.entry.policyRoot ?? null,
       equivocation: state.equivocation(),
       problem,
     }),

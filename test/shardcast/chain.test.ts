@@ -229,6 +229,20 @@ test('a late joiner starts from the newest manifest it gets and links the older 
   assert.equal(node.ready[0]!.policyStep, 3, 'the newest first');
 });
 
+test('a policy that nobody keeps any more is not waited for: a late joiner that heard of it first goes on', async (t) => {
+  const s = await swarm(t, 2);
+  for (const n of [0, 1, 2, 3]) await s.publish(n);
+  const node = await joined(t, s, { follow: 'newest', texts: TEXTS });
+  const scope = s.recipe.recipeIdHex;
+  const [zero, one, two, three] = s.trainer.inbox.published;
+  await until(() => !s.trainer.policies.has(policyAt(0).root), 'the trainer deleted step 0');
+  await node.inbox.deliver(zero!, scope);
+  await node.clock.advance(30_000);
+  assert.equal(node.chain.status().fetching, policyAt(0).root);
+  for (const message of [one!, two!, three!]) await node.inbox.deliver(message, scope);
+  await until(() => node.chain.ready()?.policyStep === 3, 'step 3');
+});
+
 test('a manifest behind a gap waits for the ones between, and is followed when they are not to be had', async (t) => {
   const s = await swarm(t);
   for (const n of [0, 1, 2, 3]) await s.publish(n);
