@@ -18,7 +18,8 @@ import { createLearner, type Learner } from './parameters.ts';
 import { createSessions, type GraphRunner, type Grids, readsOld, type Sessions } from './sessions.ts';
 import { type Bf16Policy, roundParameters, snapshotOf } from './snapshot.ts';
 
-const DEFAULT_MICRO_BATCH_TOKENS = 4096;
+/** Activations of 4096 tokens leave the processor's cache: 1024 take a fifth less CPU time and a quarter of the memory (measured, 5.6 M). */
+const DEFAULT_MICRO_BATCH_TOKENS = 1024;
 
 type Completion = Pick<TrainSequence, 'prompt' | 'tokens'>;
 

@@ -44,7 +44,7 @@ export interface TrainingEngineInit {
   readonly clipNorm: number;
   /** multiply the learning rate by √(ESS share) (spec/grpo.md §Staleness); default false */
   readonly slowWhenStale?: boolean;
-  /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default 4096 */
+  /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default 1024 */
   readonly microBatchTokens?: number;
   readonly threads: number;
   /** let waiting threads spin: a little faster where nothing else runs on the machine; default false */

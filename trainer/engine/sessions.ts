@@ -1,5 +1,7 @@
 // The three graphs of an engine as ONNX Runtime sessions, made when first needed: log-probs, imitation, policy gradient.
 // Invariant: weights are fed from the arrays that the learner updates; nothing of them is copied into a session.
+// Shapes change with every micro-batch: an arena keeps the peak of each, and memory patterns keep a plan for each shape.
+// Without both a 5.6 M model takes 591 MB instead of 789, in the same CPU time (measured, micro-batches of 1024 tokens).
 
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { ModelConfig } from '../../node/model/config.ts';
@@ -63,6 +65,8 @@ async function openSession(graph: BuiltGraph, init: TrainingEngineInit): Promise
       intraOpNumThreads: init.threads,
       interOpNumThreads: 1,
       executionMode: 'sequential',
+      enableCpuMemArena: false,
+      enableMemPattern: false,
       extra: { session: { intra_op: { allow_spinning: spinning } } },
     });
   } catch (cause) {
