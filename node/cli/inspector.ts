@@ -135,8 +135,12 @@ export function createInspector(components: InspectorComponents): InspectHandler
         manifest: decodeManifest(message.payload),
         message,
       }));
+      // A trainer announces its newest policy again now and then: the last word on each counts.
+      const lastWord = new Map(
+        rows.map((row) => [`${row.recipe.resolved.recipeIdHex} ${toHex(row.manifest.policyRoot)}`, row]),
+      );
       return Promise.all(
-        rows.map(async ({ recipe, manifest, message }) => ({
+        [...lastWord.values()].map(async ({ recipe, manifest, message }) => ({
           recipe: recipe.resolved.recipe.name,
           policyStep: manifest.policyStep,
           policyRoot: toHex(manifest.policyRoot),

@@ -1,0 +1,87 @@
+// What goes wrong on a user's machine: ports and directories in use, peers that do not answer, Ctrl-C at any moment.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { murmurLab } from '../support/murmur-process.ts';
+import { RING_FLAGS } from '../support/ring.ts';
+
+/** A port of this machine that somebody listens on until the test ends. */
+async function takenPort(t: TestContext): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  t.after(() => void server.close());
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null && address.port < 65_535);
+  return address.port;
+}
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const address = server.address();
+  await new Promise((done) => server.close(done));
+  return typeof address === 'object' && address !== null ? address.port : 0;
+}
+
+test('a port in use is named, by code and exit code', async (t) => {
+  const lab = await murmurLab(t);
+  const port = await takenPort(t);
+  const flags = ['node', ...RING_FLAGS, '--port', String(port), '--json', '--data-dir', lab.dataDir('node')];
+  const { code, stdout, stderr } = await lab.run(flags);
+  assert.equal(code, 5, stderr);
+  assert.equal(JSON.parse(stdout).error.code, 'PORT_IN_USE');
+  assert.ok(stderr.includes(String(port)), stderr);
+});
+
+test('a peer that does not answer is tried again, with a notice; Ctrl-C ends the wait', async (t) => {
+  const lab = await murmurLab(t);
+  const nobody = `/ip4/127.0.0.1/tcp/${await freePort()}`;
+  const node = lab.start('node', ['node', ...RING_FLAGS, '--join', nobody]);
+  await node.event('listening');
+  const first = await node.event('notice', ({ text }) => text.includes(nobody));
+  assert.match(first.text, /cannot reach .*retrying in 1 s/);
+  await node.event('notice', ({ text }) => text.includes('retrying in 2 s'));
+  assert.deepEqual(await node.interrupt(), { code: 0, signal: null });
+});
+
+test('a data directory in use is refused, and its node is left alone', async (t) => {
+  const lab = await murmurLab(t);
+  const node = lab.start('node', ['node', ...RING_FLAGS]);
+  await node.event('listening');
+  const again = await lab.run(['node', ...RING_FLAGS, '--json', '--data-dir', lab.dataDir('node')]);
+  assert.equal(again.code, 5, again.stderr);
+  const { error } = JSON.parse(again.stdout) as { error: { code: string; message: string } };
+  assert.equal(error.code, 'DATA_DIR_IN_USE');
+  assert.ok(error.message.includes(String(node.pid)), error.message);
+  const status = (await lab.ask(['status', '--data-dir', lab.dataDir('node')])) as { running: boolean; role: string };
+  assert.deepEqual([status.running, status.role], [true, 'node']);
+  await node.interrupt();
+});
+
+test('Ctrl-C in the middle of starting ends cleanly too, and the directory is free again', async (t) => {
+  const lab = await murmurLab(t);
+  for (const role of ['train', 'verify', 'node']) {
+    const args = role === 'train' ? [role, ...RING_FLAGS, '--recipe', 'arrows'] : [role, ...RING_FLAGS];
+    const early = lab.start(role, args);
+    await early.event('listening');
+    assert.deepEqual(await early.interrupt(), { code: 0, signal: null }, role);
+    const status = (await lab.ask(['status', '--data-dir', lab.dataDir(role)])) as { running: boolean };
+    assert.equal(status.running, false, role);
+  }
+});
+
+test('for people an interrupted role exits 130', async (t) => {
+  const lab = await murmurLab(t);
+  const args = ['node', ...RING_FLAGS, '--data-dir', lab.dataDir('node')];
+  assert.equal(await lab.interruptWhen(args, /is on network "ring"/), 130);
+});
+
+test('a node whose weights are altered is refused outside a loopback swarm', async (t) => {
+  const lab = await murmurLab(t);
+  const lie = ['node', '--alter-weights', '0.1', '--json', '--data-dir', lab.dataDir('liar')];
+  const { code, stdout } = await lab.run(lie);
+  assert.equal(code, 2);
+  assert.equal(JSON.parse(stdout).error.code, 'USAGE');
+});
