@@ -9,7 +9,7 @@ import { cacheNames } from '../llama/decode.ts';
 import { rowOf } from '../sampling/distribution.ts';
 import { createSampler, type Sampler } from '../sampling/draw.ts';
 import { type DecodeRow, GrowingSequence, type PromptRow } from './decode-rows.ts';
-import { createKeyValueCache, type KeyValueCache } from './kv-cache.ts';
+import type { KeyValueCache } from './kv-cache.ts';
 import { passBytes, planPasses } from './passes.ts';
 import { floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
 
@@ -58,15 +58,17 @@ export class DecodeBatch {
   #rows: DecodeRow[] = [];
   #lengths: number[] = [];
 
-  /** @param maxTokens the longest that a row may become */
-  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, budget: number, maxTokens: number) {
+  /**
+   * @param cache empty, with room for `budget` rows of the longest that a row may become
+   * @param budget rows that may run at once
+   */
+  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, cache: KeyValueCache, budget: number) {
     this.#config = config;
     this.#sessions = sessions;
     this.#job = job;
     this.#budget = budget;
     this.#sampler = createSampler(job.sampling, Math.min(job.sampling.tokenCount, config.vocabSize));
-    const sequences = job.groups.reduce((sum, { sequenceSeeds }) => sum + sequenceSeeds.length, 0);
-    this.#cache = createKeyValueCache(config, Math.min(budget, sequences), maxTokens);
+    this.#cache = cache;
     this.#waiting = promptRows(job.groups, budget).reverse();
     this.#done = job.groups.map(() => []);
   }

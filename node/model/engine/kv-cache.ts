@@ -6,7 +6,7 @@
 import type { ModelConfig } from '../config.ts';
 
 /** Capacity grows by this many tokens: attention runs over the whole capacity, so a smaller step wastes less. */
-const BUCKET_TOKENS = 32;
+const BUCKET_TOKENS = 16;
 
 /** The least capacity that holds `tokens` tokens a row. */
 export function bucketFor(tokens: number): number {
@@ -21,6 +21,8 @@ export function rowBytes(config: ModelConfig, capacity: number): number {
 export interface KeyValueCache {
   /** tokens that fit a row now; attention runs over all of them */
   readonly capacity: number;
+  /** Starts anew, empty, with room for `rows` rows of `tokens` tokens. */
+  restart(rows: number, tokens: number): void;
   /** Lets rows hold `tokens` tokens, keeping the first `used` rows. */
   reserve(tokens: number, used: number): void;
   /** Views of the first `rows` rows: keys (or values) of `layer`, [rows, kvHeads, capacity, headDim]. */
@@ -43,14 +45,15 @@ export interface PrefilledRow {
 }
 
 /**
- * A cache for at most `maxRows` rows of `maxTokens` tokens. The address space is taken at once, memory only as it is
- * written; growing the capacity moves rows inside it.
+ * A cache for at most `maxRows` rows of `maxTokens` tokens, or whatever it is restarted for. The address space is taken
+ * at once, memory only as it is written; growing the capacity moves rows inside it. Meant to be used again: caches of
+ * 64 MB that wait for the garbage collector made a node twice as large (measured).
  */
 export function createKeyValueCache(config: ModelConfig, maxRows: number, maxTokens: number): KeyValueCache {
   const { layers, keyValueHeads: heads, headDim: width } = config;
-  const size = maxRows * heads * bucketFor(maxTokens) * width;
-  const arrays = (): Float32Array[] => Array.from({ length: layers }, () => new Float32Array(size));
-  const store = { keys: arrays(), values: arrays() };
+  const arraysFor = (rows: number, tokens: number): Float32Array[] =>
+    Array.from({ length: layers }, () => new Float32Array(rows * heads * bucketFor(tokens) * width));
+  let store = { keys: arraysFor(maxRows, maxTokens), values: arraysFor(maxRows, maxTokens) };
   let capacity = BUCKET_TOKENS;
 
   /** Spreads the used rows from one capacity to a larger one, the last first so that none is written over. */
@@ -64,6 +67,12 @@ export function createKeyValueCache(config: ModelConfig, maxRows: number, maxTok
   return {
     get capacity() {
       return capacity;
+    },
+    restart(rows, tokens) {
+      if (rows * heads * bucketFor(tokens) * width > store.keys[0]!.length) {
+        store = { keys: arraysFor(rows, tokens), values: arraysFor(rows, tokens) };
+      }
+      capacity = BUCKET_TOKENS;
     },
     reserve(tokens, used) {
       const next = bucketFor(tokens);

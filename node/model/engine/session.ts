@@ -1,5 +1,6 @@
 // One ONNX Runtime session of a built graph. Its pool never spins while it waits: several roles share a machine
-// (spec: design.md, "Threads that wait must not spin"). Synchronous inside: only ever used in a worker thread or a test.
+// (spec: design.md, "Threads that wait must not spin"). It keeps no arena and no memory patterns: shapes change with every
+// batch, and each new one would add to both. Synchronous inside: only ever used in a worker thread or a test.
 
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
@@ -51,6 +52,7 @@ export async function createGraphSession(graph: BuiltGraph, threads: number): Pr
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
+    enableCpuMemArena: false,
     enableMemPattern: false,
     logSeverityLevel: 3,
     extra: { session: { intra_op: { allow_spinning: '0' } } },
