@@ -11,7 +11,7 @@ export interface FixedChain extends PolicyChain {
 /** Root of a made-up policy. */
 export const rootAt = (policyStep: number): string => madeUpHex(`policy ${policyStep}`);
 
-/** @param configJson path of a config.json, the same for every policy */
+/** @param configJson text of a config.json, the same for every policy */
 export function fixedChain(configJson: string): FixedChain {
   const steps = new Map<number, ChainPolicy>();
   const listeners = new Set<(policy: ChainPolicy) => void>();

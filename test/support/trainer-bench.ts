@@ -1,5 +1,6 @@
 // A trainer over memory ports: groups announced and judged by hand, scripted engines, a disk that outlives its processes.
 
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseModelConfig } from '../../node/model/config.ts';
 import { encodeBody, type GroupBody } from '../../node/protocol/body.ts';
@@ -28,7 +29,7 @@ import {
 } from './scripted-training-engine.ts';
 import { silentLogger as logger } from './silent-logger.ts';
 
-export const CONFIG_FILE: string = join(import.meta.dirname, '../../recipes/starter/config.json');
+export const CONFIG_JSON: string = readFileSync(join(import.meta.dirname, '../../recipes/starter/config.json'), 'utf8');
 const HIDDEN = 8;
 export const GROUP_SIZE = 4;
 
@@ -68,7 +69,7 @@ export function newTrainerDisk(): TrainerDisk {
     blobs: memoryBlobs(),
     stored: [],
     published: new Map(),
-    chain: fixedChain(CONFIG_FILE),
+    chain: fixedChain(CONFIG_JSON),
     keyPair: TRAINER,
   };
 }

@@ -2,6 +2,7 @@
 // the verifier's own stage 1.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { parseModelConfig } from '../../../node/model/config.ts';
@@ -29,12 +30,14 @@ import { type ScriptedEngine, scriptedEngine } from '../../support/scripted-engi
 import { silentLogger as logger } from '../../support/silent-logger.ts';
 
 const STARTER = join(import.meta.dirname, '../../../recipes/starter');
-const CONFIG_FILE = join(STARTER, 'config.json');
-const config = parseModelConfig(
-  (await import('../../../recipes/starter/config.json', { with: { type: 'json' } })).default,
-);
+const CONFIG_JSON = readFileSync(join(STARTER, 'config.json'), 'utf8');
+const config = parseModelConfig(JSON.parse(CONFIG_JSON));
 const tokenizer = await loadTokenizer(STARTER, config.vocabSize);
-const recipe = resolveRecipe(parseRecipe(canonicalRecipe(shippedSource('arrows', { groupSize: 4 }))));
+const recipe = resolveRecipe(
+  parseRecipe(
+    canonicalRecipe(shippedSource('arrows', { groupSize: 4, staleness: { maxLagSteps: 4, keepPolicies: 5 } })),
+  ),
+);
 
 interface Disk {
   readonly records: ReturnType<typeof memoryRecords>;
@@ -62,7 +65,7 @@ function bench(
   t: TestContext,
   init: Partial<RolloutWorkerInit> & { readonly disk?: Disk; readonly chain?: FixedChain } = {},
 ): Bench {
-  const { disk = newDisk(), chain = fixedChain(CONFIG_FILE), ...rest } = init;
+  const { disk = newDisk(), chain = fixedChain(CONFIG_JSON), ...rest } = init;
   const inbox = memoryInbox(disk.keyPair, disk.stored);
   const engine = scriptedEngine(config.hiddenSize);
   const prover = createProver();

@@ -33,6 +33,7 @@ export function starterTokenizer(): TextCodec {
 export function testRecipe(verification: RecipeSource = {}, replaced: RecipeSource = {}): ResolvedRecipe {
   const source = shippedSource('arrows', {
     groupSize: GROUP_SIZE,
+    staleness: { maxLagSteps: 4, keepPolicies: 5 },
     verification: { probationGroups: 2, ...verification },
     ...replaced,
   });
