@@ -57,8 +57,6 @@ export interface MurmurLab {
   start(name: string, args: readonly string[]): MurmurProcess;
   /** runs a command to its end */
   run(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<MurmurRun>;
-  /** runs a command, sends Ctrl-C once its stdout matches, and gives the exit code */
-  interruptWhen(args: readonly string[], said: RegExp): Promise<number | null>;
   /** runs a command with --json and parses what it prints; fails when it does not exit 0 */
   ask(args: readonly string[]): Promise<unknown>;
 }
@@ -100,15 +98,6 @@ export async function murmurLab(t: Ending): Promise<MurmurLab> {
     dataDir: (name) => join(dir, name),
     start: (name, args) => track(name, launch([...args, '--json', '--data-dir', join(dir, name)])),
     run,
-    async interruptWhen(args, said) {
-      const { child, exited } = launch(args);
-      const stdout = collect(child.stdout!);
-      child.stderr!.resume();
-      child.stdout!.on('data', () => {
-        if (said.test(stdout())) child.kill('SIGINT');
-      });
-      return (await exited).code;
-    },
     async ask(args) {
       const { code, stdout, stderr } = await run([...args, '--json']);
       assert.equal(code, 0, `murmur ${args.join(' ')}: ${stderr}${stdout}`);

@@ -36,6 +36,8 @@ interface Submission {
 }
 
 const OFFER_TIMEOUT_MS = 20_000;
+/** Once one trainer's offer is here, others follow soon or not at all. */
+const OTHER_OFFERS_MS = 5_000;
 const ACCEPT_TIMEOUT_MS = 20_000;
 const POLL_MS = 250;
 
@@ -176,11 +178,13 @@ async function waitForOffer(
   options: SubmitOptions,
   author: string,
 ): Promise<Offer> {
-  const until = systemClock.nowMs() + OFFER_TIMEOUT_MS;
+  let until = systemClock.nowMs() + OFFER_TIMEOUT_MS;
   for (;;) {
+    const heard = await offers();
     try {
-      return chooseOffer(await offers(), root, options, author);
+      return chooseOffer(heard, root, options, author);
     } catch (error) {
+      if (heard.length > 0) until = Math.min(until, systemClock.nowMs() + OTHER_OFFERS_MS);
       if (systemClock.nowMs() > until) throw error;
       await systemClock.sleep(POLL_MS);
     }
