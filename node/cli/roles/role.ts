@@ -51,6 +51,8 @@ export async function runRole(
     ending.abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  // Whoever reads us is gone (a killed demo, a closed pipe): nobody would ever stop us.
+  process.stdout.on('error', () => ending.abort());
   const stops: (() => Promise<void> | void)[] = [];
   const participant = await createParticipant({ emit, logger }, options);
   try {
