@@ -5,9 +5,10 @@
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { decodeBody } from '../node/protocol/body.ts';
+import { deleteBody } from '../node/protocol/body-blobs.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer, CheckCode } from '../node/protocol/check.ts';
-import { errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
+import { errorText, isSwarmError } from '../node/protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../node/protocol/group.ts';
 import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage, Startable } from '../node/protocol/ports.ts';
 import { groupSeed } from '../node/protocol/seeds.ts';
@@ -15,15 +16,11 @@ import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { createUsefulShare } from './admission.ts';
 import { type Candidate, lagOf } from './batch.ts';
+import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
 import type { ConsumedRecord, FinalState, Ledger } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 
-const FETCHES_AT_ONCE = 16;
-/** So that a peer that went away does not hold up the others. */
-const FETCHES_PER_PEER = 4;
-const FETCH_TIMEOUT_MS = 10_000;
-const RETRY_MS = 1_000;
 /** Verdicts of groups not yet announced here. */
 const MAX_EARLY_VERDICTS = 4_096;
 /** Bodies are kept maxLag + this many steps after their group's end (spec/wire.md "Counting"). */
@@ -119,9 +116,7 @@ class GroupPool implements Pool {
   readonly #useful = createUsefulShare();
   readonly #stopping = new AbortController();
   readonly #unlisten: (() => void)[] = [];
-  readonly #toFetch: Entry[] = [];
-  readonly #lanes = new Set<Promise<void>>();
-  readonly #lanesOf = new Map<string, number>();
+  readonly #bodies: BodyLanes<Entry>;
   readonly #quarantine: Quarantine;
   /** bodies of ended groups: hash to the trainer's policy step at their end */
   readonly #endedBodies = new Map<string, number>();
@@ -136,6 +131,13 @@ class GroupPool implements Pool {
     this.#checkpoint = checkpoint;
     this.#scope = init.recipe.recipeIdHex;
     this.#quarantine = createQuarantine(init.recipe.recipe.verification);
+    this.#bodies = createBodyLanes(components, {
+      bodyTimeoutMs: init.recipe.recipe.staleness.bodyTimeoutMs,
+      isWanted: ({ groupId }) => this.#entries.has(groupId),
+      onBytes: (entry, bytes) => this.#takeIn(entry, bytes),
+      onMissing: ({ groupId }) => this.finish(groupId, 'dropped', 'BODY_MISSING'),
+      onTrouble: (entry, error) => this.#onTrouble(entry, error),
+    });
   }
 
   async start(): Promise<void> {
@@ -159,7 +161,7 @@ class GroupPool implements Pool {
   async stop(): Promise<void> {
     for (const unlisten of this.#unlisten) unlisten();
     this.#stopping.abort();
-    await Promise.all(this.#lanes);
+    await this.#bodies.stop();
     await this.#components.ledger.flush();
   }
 
@@ -242,8 +244,7 @@ class GroupPool implements Pool {
       this.#dropEmpty(entry);
       return;
     }
-    this.#toFetch.push(entry);
-    this.#openLanes();
+    this.#bodies.want(entry);
   }
 
   #noteArrival(rewards: readonly number[], lengths: readonly number[]): void {
@@ -261,74 +262,31 @@ class GroupPool implements Pool {
     this.#useful.add(false);
   }
 
-  #openLanes(): void {
-    const isFree = ({ peer }: Entry): boolean => (this.#lanesOf.get(peer) ?? 0) < FETCHES_PER_PEER;
-    while (this.#lanes.size < FETCHES_AT_ONCE) {
-      const next = this.#toFetch.findIndex(isFree);
-      if (next < 0) return;
-      this.#openLane(this.#toFetch.splice(next, 1)[0]!);
-    }
-  }
-
-  #openLane(entry: Entry): void {
-    this.#lanesOf.set(entry.peer, (this.#lanesOf.get(entry.peer) ?? 0) + 1);
-    const lane = this.#obtain(entry)
-      .catch((error: unknown) => this.#onTrouble(entry, error))
-      .finally(() => {
-        this.#lanes.delete(lane);
-        const left = this.#lanesOf.get(entry.peer)! - 1;
-        if (left > 0) this.#lanesOf.set(entry.peer, left);
-        else this.#lanesOf.delete(entry.peer);
-        if (!this.#stopping.signal.aborted) this.#openLanes();
-      });
-    this.#lanes.add(lane);
-  }
-
   #onTrouble(entry: Entry, error: unknown): void {
     const context = { groupId: entry.groupId, error: errorText(error) };
     if (isSwarmError(error, 'MALFORMED', 'TOO_LARGE')) this.#reject(entry, 'BODY_MALFORMED');
     else if (!this.#stopping.signal.aborted) this.#components.logger.error(context, 'a body was not taken in');
   }
 
-  /** Gets one body and looks at it; ends the group when it cannot be had or is wrong. */
-  async #obtain(entry: Entry): Promise<void> {
-    const bytes = await this.#fetch(entry);
-    if (bytes === null || !this.#entries.has(entry.groupId)) return;
+  /** Looks at a body that came; ends the group when it is wrong or teaches nothing. */
+  #takeIn(entry: Entry, bytes: Uint8Array): void {
     const body = decodeBody(bytes);
     const answer = this.#components.checkBody(entry.announcement, body);
-    if (answer.answer === 'reject') return this.#reject(entry, answer.code);
-    if (answer.answer === 'ignore') return void this.finish(entry.groupId, 'dropped', answer.code);
+    if (answer.answer === 'reject') this.#reject(entry, answer.code);
+    else if (answer.answer === 'ignore') this.finish(entry.groupId, 'dropped', answer.code);
+    else this.#keep(entry, body);
+  }
+
+  #keep(entry: Entry, body: GroupBody): void {
     const { rewards, lengths } = entry.announcement;
     this.#noteArrival(rewards, lengths);
-    if (carriesNothing(rewards)) return this.#dropEmpty(entry);
+    if (carriesNothing(rewards)) {
+      this.#dropEmpty(entry);
+      return;
+    }
     this.#useful.add(true);
     entry.body = body;
     this.#changed.abort();
-  }
-
-  /** Asks until the body is here, its time is up, or its group has ended. */
-  async #fetch(entry: Entry): Promise<Uint8Array | null> {
-    const { blobs, fetcher, clock } = this.#components;
-    const { bodyTimeoutMs } = this.#init.recipe.recipe.staleness;
-    const { bodyHash, bodyBytes } = entry.announcement;
-    const hashHex = toHex(bodyHash);
-    const deadlineMs = clock.nowMs() + bodyTimeoutMs;
-    while (this.#entries.has(entry.groupId) && !this.#stopping.signal.aborted) {
-      try {
-        if (await blobs.has(hashHex)) return await blobs.get(hashHex);
-        const timeoutMs = Math.min(FETCH_TIMEOUT_MS, bodyTimeoutMs);
-        const signal = this.#stopping.signal;
-        return await fetcher.fetch(hashHex, { sizeBytes: bodyBytes, from: [entry.peer], timeoutMs, signal });
-      } catch (error) {
-        if (!(error instanceof SwarmError)) throw error;
-      }
-      if (clock.nowMs() >= deadlineMs) {
-        this.finish(entry.groupId, 'dropped', 'BODY_MISSING');
-        return null;
-      }
-      await clock.sleep(RETRY_MS, this.#stopping.signal);
-    }
-    return null;
   }
 
   ready(): readonly ReadyGroup[] {
@@ -380,7 +338,7 @@ class GroupPool implements Pool {
     for (const [hashHex, endStep] of this.#endedBodies) {
       if (policyStep - endStep <= maxLagSteps + KEEP_BODY_STEPS) continue;
       this.#endedBodies.delete(hashHex);
-      await blobs.delete(hashHex);
+      await deleteBody(blobs, hashHex);
     }
     for (const [peer, last] of this.#lastStepOf) {
       if (lagOf({ policyStep: last }, policyStep) > maxLagSteps + KEEP_ROW_STEPS) this.#lastStepOf.delete(peer);

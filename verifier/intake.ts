@@ -3,14 +3,15 @@
 // Invariant: at most `maxFetches` bodies at a time, one a peer, newcomers at most half of them.
 
 import type { GroupBody } from '../node/protocol/body.ts';
+import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, type CheckCode, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
-import type { BlobFetcher, Clock, Logger } from '../node/protocol/ports.ts';
+import type { BlobFetcher, BlobStore, Clock, Logger } from '../node/protocol/ports.ts';
 import type { Verdict } from '../node/protocol/verdict.ts';
 import { fetchBody } from './bodies.ts';
 import { readBody } from './checks/body-bytes.ts';
 import { createCopyRegister, sameTokens } from './checks/copies.ts';
-import { judgeBody } from './checks/stage-one.ts';
+import { checkBody } from './checks/stage-one.ts';
 import type { BodyContext } from './checks/subject.ts';
 import type { Job } from './job.ts';
 import { createLanes, type Lane } from './lanes.ts';
@@ -32,6 +33,8 @@ export interface Intake {
 
 export interface IntakeComponents {
   readonly blobs: BlobFetcher;
+  /** where `blobs` puts what it fetched */
+  readonly store: Pick<BlobStore, 'has' | 'delete'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: Ledger;
@@ -48,7 +51,7 @@ export function createIntake(
   components: IntakeComponents,
   init: { readonly context: BodyContext; readonly maxFetches: number },
 ): Intake {
-  const { blobs, clock, logger, ledger, standing, secrets } = components;
+  const { blobs, store, clock, logger, ledger, standing, secrets } = components;
   const { context, maxFetches } = init;
   const { bodyTimeoutMs } = context.recipe.recipe.staleness;
   const lanes = createLanes();
@@ -92,18 +95,26 @@ export function createIntake(
     for (const other of waiting) await ledger.close(other, ignore(code), 0);
   };
 
+  /** The body, or why there is none. */
+  const obtain = async ({ announcement, peer }: Job, deadlineMs: number): Promise<GroupBody | CheckAnswer> => {
+    const hashHex = toHex(announcement.bodyHash);
+    const wasHere = await store.has(hashHex);
+    const bytes = await fetchBody({ blobs, clock }, { announcement, peer, deadlineMs, signal: stopping.signal });
+    if ('answer' in bytes) return bytes;
+    const body = readBody(announcement, bytes);
+    // What is no body would fill the disk; but what was here before it was named is not its author's to delete.
+    if ('answer' in body && !wasHere) await store.delete(hashHex);
+    return body;
+  };
+
   const advance = async (lane: Lane, job: Job): Promise<void> => {
     if (job.state === 'final') return;
     job.state = 'fetching';
     const { announcement, peer, groupIdHex } = job;
-    const fetched = await fetchBody(
-      { blobs, clock },
-      { announcement, peer, deadlineMs: clock.nowMs() + bodyTimeoutMs, signal: stopping.signal },
-    );
+    const body = await obtain(job, clock.nowMs() + bodyTimeoutMs);
     if (stopping.signal.aborted || isFinal(job)) return;
-    if ('answer' in fetched) return await closeLane(job, fetched);
-    const { answer, body } = judgeBody(context, announcement, fetched);
-    if (answer.answer !== 'accept' || body === null) return await closeLane(job, answer);
+    const answer = 'answer' in body ? body : checkBody(context, announcement, body);
+    if ('answer' in body || answer.answer !== 'accept') return await closeLane(job, answer);
     lanes.pass(peer, lane.policyStep, announcement.slot, clock.nowMs());
     await choose(job, body);
     for (const other of copies.seen(groupIdHex, peer, lane.policyStep, body)) lookClosely(other, job);
@@ -132,13 +143,7 @@ export function createIntake(
   /** A second announcement of a slot: lies only if it says other tokens. */
   const compare = async (first: Job, second: Job): Promise<void> => {
     const deadlineMs = clock.nowMs() + bodyTimeoutMs;
-    const bodies = await Promise.all(
-      [first, second].map(async (job) => {
-        const { announcement, peer } = job;
-        const bytes = await fetchBody({ blobs, clock }, { announcement, peer, deadlineMs, signal: stopping.signal });
-        return 'answer' in bytes ? bytes : readBody(announcement, bytes);
-      }),
-    );
+    const bodies = await Promise.all([first, second].map((job) => obtain(job, deadlineMs)));
     if (stopping.signal.aborted) return;
     const missing = bodies.find((body) => 'answer' in body);
     if (missing !== undefined) return await ledger.close(second, 'answer' in missing ? missing : ignore('INTERNAL'), 0);

@@ -35,7 +35,8 @@ export interface Ledger {
   close(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
   /** both final, whatever the first was: two unlike groups for one slot */
   closeEquivocation(first: Job, second: Job): Promise<void>;
-  forgetBefore(policyStep: number): void;
+  /** @returns the groups that were let go */
+  forgetBefore(policyStep: number): readonly Job[];
   stats(): VerifierStats;
 }
 
@@ -142,13 +143,16 @@ export function createLedger(
       await standing.restartProbation(first.peer, 'SLOT_EQUIVOCATION');
     },
     forgetBefore(policyStep) {
+      const gone: Job[] = [];
       for (const [id, job] of jobs) {
         if (job.announcement.policyStep >= policyStep || job.state !== 'final') continue;
         jobs.delete(id);
         answers.delete(id);
         recalled.delete(id);
         bySlot.delete(slotKey(job));
+        gone.push(job);
       }
+      return gone;
     },
     stats() {
       const waiting = [...jobs.values()].filter((job) => job.state !== 'final').length;

@@ -3,6 +3,7 @@
 // Invariants: every announced group gets exactly one answer here, published once, or waits; a group that is due for a check that was
 // not made is never accepted; trouble of our own is `ignore`, never `reject`.
 
+import { type DeletableBlobs, deleteBody } from '../node/protocol/body-blobs.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
@@ -33,6 +34,8 @@ import { createStanding, type Standing } from './standing.ts';
 
 /** How often time alone is looked at: lag, stalled lanes, secrets to show. */
 const TICK_MS = 500;
+/** Bodies are kept maxLag + this many steps (spec/wire.md "Counting"). */
+const KEEP_BODY_STEPS = 2;
 
 export interface VerifierComponents {
   readonly inbox: Inbox;
@@ -44,6 +47,8 @@ export interface VerifierComponents {
   readonly random: Random;
   readonly logger: Logger;
   readonly tokenizer: TextCodec;
+  /** where `blobs` puts what it fetched: bodies are deleted there once they are of no use */
+  readonly store: DeletableBlobs;
 }
 
 export interface VerifierInit {
@@ -83,7 +88,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   const replayer = createReplayer({ engine: components.engine, chain, standing }, { context, limits });
   const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger });
   const intake = createIntake(
-    { blobs: components.blobs, clock, logger, ledger, standing, secrets, queue: loop.add },
+    { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },
     { context, maxFetches: init.maxFetches ?? 16 },
   );
   const parts: Parts = { ...components, ledger, intake, loop, standing, secrets, replayer, init };
@@ -185,15 +190,18 @@ async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory is let go. */
-async function leaveBehind({ ledger, intake, chain, secrets, replayer }: Parts, oldest: number): Promise<void> {
+/** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory and bodies are let go. */
+async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
+  const { ledger, intake, chain, secrets, replayer, store } = parts;
   for (const job of ledger.waiting()) {
     if (job.announcement.policyStep >= oldest || job.state === 'replaying') continue;
     const answer: CheckAnswer = job.body === null ? ignore('TOO_OLD') : ignore('NOT_CHECKED');
     await ledger.close(job, answer, 0);
   }
   intake.forgetBefore(oldest);
-  ledger.forgetBefore(oldest - 2);
+  for (const { announcement } of ledger.forgetBefore(oldest - KEEP_BODY_STEPS)) {
+    await deleteBody(store, toHex(announcement.bodyHash));
+  }
   await secrets.showBefore(oldest);
   const wanted = new Set<string>();
   const newest = chain.announced()?.policyStep ?? oldest;

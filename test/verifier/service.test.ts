@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
-import { equalBytes, sha256 } from '../../node/protocol/bytes.ts';
+import { equalBytes, sha256, toHex } from '../../node/protocol/bytes.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import { decodeSecret } from '../../node/protocol/secret.ts';
 import { accountsFor, newDisk, type Running, startVerifier } from './support/running.ts';
@@ -220,6 +220,41 @@ test('after a restart what was judged is not judged again, and what was not is',
     await running.settle();
     assert.equal(running.verdictOn(late!), 'accept');
     assert.equal(running.verifier.stats().peers[0]!.acceptedGroups, 3);
+  });
+});
+
+test('bodies are deleted maxLag + 2 steps later; what is no body is not kept, and nothing else is deleted', async () => {
+  await withVerifier({}, async (running) => {
+    const { maxLagSteps } = running.context.recipe.recipe.staleness;
+    const [group] = slots(running, 1);
+    const noise = Uint8Array.of(255, 255, 255);
+    const recipe = new TextEncoder().encode('a recipe, say');
+    const recipeHash = await running.store.put(recipe);
+    const naming = (bytes: Uint8Array): MadeGroup => ({
+      ...makeGroup(running.context, newPeer(), 0, 0, {
+        announcement: (honest) => ({ ...honest, bodyHash: sha256(bytes), bodyBytes: bytes.length }),
+      }),
+      bytes,
+    });
+    const [broken, greedy] = [naming(noise), naming(recipe)];
+    for (const each of [group!, broken, greedy]) await running.announce(each);
+    await running.settle();
+    assert.deepEqual([group!, broken, greedy].map(running.verdictOn), [
+      'accept',
+      'reject BODY_MALFORMED',
+      'reject BODY_MALFORMED',
+    ]);
+    const isHere = ({ bytes }: MadeGroup): Promise<boolean> => running.store.has(toHex(sha256(bytes)));
+    assert.deepEqual([await isHere(group!), await isHere(broken)], [true, false]);
+    for (const [step, here] of [
+      [maxLagSteps + 2, true],
+      [maxLagSteps + 3, false],
+    ] as const) {
+      running.chain.moveTo(step);
+      await running.settle(1_000);
+      assert.equal(await isHere(group!), here, `at step ${step}`);
+    }
+    assert.ok(await running.store.has(recipeHash));
   });
 });
 

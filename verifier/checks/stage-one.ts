@@ -4,7 +4,6 @@
 import type { GroupBody } from '../../node/protocol/body.ts';
 import { ACCEPT, type CheckAnswer } from '../../node/protocol/check.ts';
 import type { GroupAnnouncement } from '../../node/protocol/group.ts';
-import { readBody } from './body-bytes.ts';
 import { finish } from './finish.ts';
 import { logprobs } from './logprobs.ts';
 import { prompt } from './prompt.ts';
@@ -25,15 +24,4 @@ export function checkBody(context: BodyContext, announcement: GroupAnnouncement,
     if (answer.answer !== 'accept') return answer;
   }
   return ACCEPT;
-}
-
-/** A body's bytes through hash, decoding and stage 1. */
-export function judgeBody(
-  context: BodyContext,
-  announcement: GroupAnnouncement,
-  bytes: Uint8Array,
-): { readonly answer: CheckAnswer; readonly body: GroupBody | null } {
-  const read = readBody(announcement, bytes);
-  if ('answer' in read) return { answer: read, body: null };
-  return { answer: checkBody(context, announcement, read), body: read };
 }

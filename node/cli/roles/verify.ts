@@ -71,6 +71,7 @@ export async function startVerifier(
     {
       inbox: participant.inbox,
       blobs: participant.fetcher,
+      store: participant.store.blobs,
       chain: followed.chain,
       engine,
       records: participant.store.records(`verifier-${recipe.recipeIdHex}`),

@@ -21,13 +21,13 @@ import {
 } from '../../../node/rollout/worker.ts';
 import { resolveRecipe } from '../../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe } from '../../../recipes/schema.ts';
-import { judgeBody } from '../../../verifier/checks/stage-one.ts';
 import { type FixedChain, fixedChain, rootAt } from '../../support/fixed-chain.ts';
 import { type MemoryInbox, memoryInbox } from '../../support/memory-inbox.ts';
 import { memoryBlobs, memoryRecords } from '../../support/memory-store.ts';
 import { shippedSource } from '../../support/recipe-sources.ts';
 import { type ScriptedEngine, scriptedEngine } from '../../support/scripted-engine.ts';
 import { silentLogger as logger } from '../../support/silent-logger.ts';
+import { judgeBody } from '../../verifier/support/judge-body.ts';
 
 const STARTER = join(import.meta.dirname, '../../../recipes/starter');
 const CONFIG_JSON = readFileSync(join(STARTER, 'config.json'), 'utf8');

@@ -5,8 +5,9 @@ import { test } from 'node:test';
 import type { GroupBody } from '../../../node/protocol/body.ts';
 import { sha256 } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
-import { checkBody, judgeBody, STAGE_ONE } from '../../../verifier/checks/stage-one.ts';
+import { checkBody, STAGE_ONE } from '../../../verifier/checks/stage-one.ts';
 import type { CheckCost } from '../../../verifier/checks/subject.ts';
+import { judgeBody } from '../support/judge-body.ts';
 import { type Alteration, makeGroup, newPeer, testContext, testRecipe, withSequence } from '../support/swarm.ts';
 
 const context = testContext();

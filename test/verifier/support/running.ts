@@ -3,7 +3,7 @@
 import { toHex } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
-import type { PeerIdString, PolicyEngine, Records } from '../../../node/protocol/ports.ts';
+import type { BlobStore, PeerIdString, PolicyEngine, Records } from '../../../node/protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import { createSlotRegister } from '../../../verifier/checks/slots.ts';
 import {
@@ -36,6 +36,8 @@ export interface Running {
   readonly chain: TestChain;
   readonly clock: FakeClock;
   readonly fetcher: MemoryFetcher;
+  /** where the fetcher puts what it got */
+  readonly store: BlobStore;
   readonly lines: readonly LogLine[];
   readonly disk: Disk;
   /** announces a group, its body to be had unless told otherwise */
@@ -72,7 +74,8 @@ export async function startVerifier(
   const inbox = memoryInbox(disk.keyPair, disk.messages);
   const clock = fakeClock();
   const source = memoryBlobs();
-  const fetcher = memoryFetcher(memoryBlobs());
+  const store = memoryBlobs();
+  const fetcher = memoryFetcher(store);
   fetcher.peers.set('everybody' as PeerIdString, { blobs: source });
   const engine = scriptedEngine(options.policyOf ?? scriptedPolicy);
   const { logger, lines } = recordingLogger();
@@ -80,6 +83,7 @@ export async function startVerifier(
     {
       inbox,
       blobs: fetcher,
+      store,
       chain,
       engine: options.realEngine ?? engine,
       records: disk.records,
@@ -120,6 +124,7 @@ export async function startVerifier(
     chain,
     clock,
     fetcher,
+    store,
     lines,
     disk,
     async announce(group, { withBody = true } = {}) {
