@@ -2,15 +2,7 @@
 // Source: spec/rollouts.md "Limits have two sides": a failed exact check quarantines at once, a numerical one only the second
 // time during probation. Thin: kept in memory, and built again from the stored verdicts after a restart.
 
-import type { CheckCode } from '../node/protocol/check.ts';
-
-/** Checks that compare floating-point numbers: an honest machine may fail one. */
-const NUMERICAL: ReadonlySet<CheckCode> = new Set([
-  'REPLAY_MISMATCH',
-  'SLACK_ABUSED',
-  'LOGPROB_DRIFT',
-  'TOPLOC_MISMATCH',
-]);
+import { type CheckCode, NUMERICAL_CODES } from '../node/protocol/check.ts';
 
 export interface Quarantine {
   rejected(peer: string, code: CheckCode, policyStep: number): void;
@@ -28,7 +20,7 @@ export function createQuarantine(settings: {
   const untilStep = new Map<string, number>();
   return {
     rejected(peer, code, policyStep) {
-      const isFirst = NUMERICAL.has(code) && !secondChance.has(peer);
+      const isFirst = NUMERICAL_CODES.has(code) && !secondChance.has(peer);
       secondChance.set(peer, Math.max(1, settings.probationGroups));
       if (!isFirst) untilStep.set(peer, policyStep + settings.quarantineSteps);
     },

@@ -3,7 +3,7 @@
 // Invariant: every change is on disk before the next is asked for (`record` resolves after the write).
 
 import { fromUtf8, utf8 } from '../node/protocol/bytes.ts';
-import type { CheckCode } from '../node/protocol/check.ts';
+import { type CheckCode, NUMERICAL_CODES } from '../node/protocol/check.ts';
 import type { Records } from '../node/protocol/ports.ts';
 import { atLeast } from './binomial.ts';
 
@@ -13,14 +13,6 @@ export const SLACK_WINDOW_TOKENS = 4096;
 export const SLACK_SIGNIFICANCE = 1e-6;
 /** Honest soft misses per token, as a share of δ: engines that need more than a tenth of δ are not calibrated. Our own. */
 export const HONEST_SLACK_SHARE = 0.1;
-
-/** Codes whose checks compare floating-point numbers: honest machines may fail them. All other rejections are exact. */
-const NUMERICAL: ReadonlySet<CheckCode> = new Set([
-  'REPLAY_MISMATCH',
-  'SLACK_ABUSED',
-  'LOGPROB_DRIFT',
-  'TOPLOC_MISMATCH',
-]);
 
 export interface PeerStanding {
   readonly peer: string;
@@ -198,7 +190,7 @@ export function createStanding(
   }
 
   function refuse(state: State, outcome: GroupOutcome): boolean {
-    const isNumerical = outcome.code !== null && NUMERICAL.has(outcome.code);
+    const isNumerical = outcome.code !== null && NUMERICAL_CODES.has(outcome.code);
     const quarantines = !isNumerical || (state.secondChance && onProbation(state));
     state.rejectedGroups++;
     Object.assign(state, { probationPassed: 0, passedSince: 0, lastCode: outcome.code, window: [] });

@@ -22,6 +22,10 @@ import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-bo
 import { createStageZero } from './stage-zero.ts';
 import { systemClock } from './system.ts';
 
+/** Messages stay on disk this many policy steps. Source: spec/wire.md "Counting". */
+const KEEP_RECORD_STEPS = 1_000;
+const FORGET_EVERY_STEPS = 50;
+
 /** A recipe that this participant follows. */
 export interface FollowedRecipe {
   readonly known: KnownRecipe;
@@ -224,12 +228,20 @@ function createFollow(components: FollowComponents): Participant['follow'] {
     chain.onReady((policy) => {
       components.emit({ event: 'policy', recipeId: id, policyStep: policy.policyStep, policyRoot: policy.policyRoot });
     });
+    let forgetAt = 0;
     const onManifest = (message: SignedMessage, scope: string | null): void => {
       if (scope !== id) return;
       book.heard(id, systemClock.nowMs());
       const newest = chain.announced();
       if (newest?.closing === true) book.close(id);
-      components.forgetSlots(id, (newest?.policyStep ?? 0) - resolved.recipe.staleness.maxLagSteps - 1);
+      const policyStep = newest?.policyStep ?? 0;
+      components.forgetSlots(id, policyStep - resolved.recipe.staleness.maxLagSteps - 1);
+      if (policyStep >= forgetAt) {
+        forgetAt = policyStep + FORGET_EVERY_STEPS;
+        inbox
+          .forgetBefore(id, policyStep - KEEP_RECORD_STEPS)
+          .catch((error: unknown) => logger.warn({ error: String(error) }, 'old messages were not deleted'));
+      }
       void inbox
         .reconsider(id)
         .catch((error: unknown) => logger.warn({ error: String(error), manifest: message.idHex }, 'reconsider failed'));

@@ -16,6 +16,10 @@ import { createGossip } from './gossip.ts';
 import type { Host } from './host.ts';
 import { createInboxStore, type InboxStore, type StoredMessage } from './inbox-store.ts';
 import { type Carrier, createIntake, type IntakeInit, misplaced } from './intake.ts';
+import { readPayloadHead } from './payload-head.ts';
+
+/** What a run makes more of with every step. */
+const FORGOTTEN_KINDS: readonly MessageKind[] = ['group', 'verdict', 'secret'];
 
 export interface InboxComponents {
   readonly host: Host;
@@ -35,8 +39,11 @@ export interface NetworkInbox extends Inbox, Startable {
   /** told when a recipe is followed */
   onFollow(listener: (recipeIdHex: string) => void): () => void;
   storedFrom(kind: MessageKind, scope: string | null, fromArrival: number): AsyncIterable<StoredMessage>;
-  /** deletes stored messages; returns how many */
-  prune(kind: MessageKind, scope: string | null, isOver: (message: SignedMessage) => boolean): Promise<number>;
+  /**
+   * Deletes a recipe's groups, verdicts and secrets of steps before this one, oldest arrival first, up to the first that
+   * is to stay (what lies behind it goes the next time). Manifests stay: the chain is short. @returns how many
+   */
+  forgetBefore(recipeIdHex: string, policyStep: number): Promise<number>;
   /** how many wait for what they build on */
   parkedCount(): number;
 }
@@ -109,7 +116,7 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
       for await (const { message } of store.read(kind, scopeOf(kind, scope))) yield message;
     },
     storedFrom: store.read,
-    prune: (kind, scope, isOver) => prune(store, kind, scopeOf(kind, scope), isOver),
+    forgetBefore: (recipeIdHex, policyStep) => forgetBefore(store, recipeIdHex, policyStep),
     async start() {
       subscribe(recipesTopic(networkName));
       await gossip.start();
@@ -128,19 +135,16 @@ function scopeOf(kind: MessageKind, scope: string | null): string | null {
   return scope;
 }
 
-async function prune(
-  store: InboxStore,
-  kind: MessageKind,
-  scope: string | null,
-  isOver: (message: SignedMessage) => boolean,
-): Promise<number> {
-  let pruned = 0;
-  for await (const { message } of store.read(kind, scope)) {
-    if (!isOver(message)) continue;
-    await store.delete(message, scope);
-    pruned++;
+async function forgetBefore(store: InboxStore, recipeIdHex: string, policyStep: number): Promise<number> {
+  let forgotten = 0;
+  for (const kind of FORGOTTEN_KINDS) {
+    for await (const { message } of store.read(kind, recipeIdHex)) {
+      if ((readPayloadHead(message.payload)?.policyStep ?? 0) >= policyStep) break;
+      await store.delete(message, recipeIdHex);
+      forgotten++;
+    }
   }
-  return pruned;
+  return forgotten;
 }
 
 /** Of a trainer's offers, one every five minutes, only the newest is kept: the others would fill disk and sync. */

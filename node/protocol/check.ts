@@ -78,3 +78,11 @@ export function ignore(code: CheckCode, evidence?: Evidence): CheckAnswer {
 export function reject(code: CheckCode, evidence?: Evidence): CheckAnswer {
   return evidence === undefined ? { answer: 'reject', code } : { answer: 'reject', code, evidence };
 }
+
+/** Checks that compare floating-point numbers: an honest machine may fail one. All other rejections are exact. */
+export const NUMERICAL_CODES: ReadonlySet<CheckCode> = new Set([
+  'REPLAY_MISMATCH',
+  'SLACK_ABUSED',
+  'LOGPROB_DRIFT',
+  'TOPLOC_MISMATCH',
+]);

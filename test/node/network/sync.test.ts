@@ -125,7 +125,9 @@ describe('sync', { timeout: 60_000 }, () => {
     assert.equal(others.length, 0);
     assert.deepEqual(stored, mine);
     await again.inbox.republish(stored!, RECIPE);
-    assert.equal(await again.inbox.prune('group', RECIPE, () => true), 1);
+    const { policyStep } = readPayloadHead(mine.payload)!;
+    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep), 0);
+    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep + 1), 2, 'the group and the verdict');
     assert.deepEqual(await all(again.inbox.stored('group', RECIPE)), []);
     const next = await again.inbox.publish('group', groupPayload(2), RECIPE);
     assert.deepEqual(
