@@ -16,6 +16,11 @@ const OPEN_MS = 10 * 60_000;
 const FETCH_TIMEOUT_MS = 30_000;
 const RETRY_MS = 5_000;
 const MAX_TRIES = 12;
+/** Anybody may announce: what is remembered and asked for is bounded. */
+const MAX_RECIPES = 1_024;
+const MAX_OFFERS = 1_024;
+const MAX_FETCHES = 256;
+const MAX_FETCHES_PER_SIGNER = 4;
 
 export interface KnownRecipe {
   readonly resolved: ResolvedRecipe;
@@ -64,6 +69,8 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
   const listeners = new Set<(recipe: KnownRecipe) => void>();
   const stops: (() => void)[] = [];
   const abort = new AbortController();
+  /** signers of the announcements that are being fetched */
+  const fetching: string[] = [];
 
   function takeIn(bytes: Uint8Array, signer: SignedMessage): KnownRecipe {
     const resolved = resolveRecipe(parseRecipe(bytes));
@@ -89,6 +96,20 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
   }
 
   async function onAnnouncement(message: SignedMessage): Promise<void> {
+    const ofSigner = fetching.filter((signer) => signer === message.peerIdString).length;
+    if (recipes.size >= MAX_RECIPES || fetching.length >= MAX_FETCHES || ofSigner >= MAX_FETCHES_PER_SIGNER) {
+      logger.warn({ signer: message.peerIdString }, 'too many recipes are announced, one is left out');
+      return;
+    }
+    fetching.push(message.peerIdString);
+    try {
+      await obtain(message);
+    } finally {
+      fetching.splice(fetching.indexOf(message.peerIdString), 1);
+    }
+  }
+
+  async function obtain(message: SignedMessage): Promise<void> {
     const { recipe } = decodeRecipeAnnouncement(message.payload);
     const hashHex = toHex(recipe.hash);
     for (let attempt = 1; attempt <= MAX_TRIES && !abort.signal.aborted && !recipes.has(hashHex); attempt++) {
@@ -119,6 +140,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
     const offer = decodeOffer(message.payload);
     const newest = offers.get(publicKeyHex);
     if (newest !== undefined && newest.offer.timeMs > offer.timeMs) return;
+    if (newest === undefined && offers.size >= MAX_OFFERS) offers.delete(offers.keys().next().value!);
     offers.set(publicKeyHex, { publicKeyHex, peerId: message.peerIdString, offer });
     for (const recipe of recipes.values()) noteOffer(recipe, offer, publicKeyHex);
   }
