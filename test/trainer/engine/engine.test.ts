@@ -127,6 +127,25 @@ test('with a KL term alone the weights are drawn back to the reference', async (
   await engine.close();
 });
 
+test('the reference of the KL term is the model that training began with, also after a restart', async () => {
+  const folder = await mkdtemp(join(dir, 'kl-'));
+  const engine = await openTrainingCore(initOf({}, 'aipo', 1));
+  const sequences = await onPolicy(engine);
+  await engine.update(sequences);
+  await engine.saveCheckpoint(folder, { step: 1, recipeId: 'r', consumed: [], extra: null });
+  const expected = await engine.update(sequences);
+  await engine.close();
+  const resumed = await openTrainingCore(initOf({}, 'aipo', 1));
+  await resumed.restore(folder);
+  assert.equal((await resumed.update(sequences)).loss, expected.loss);
+  await resumed.close();
+  // With the restored weights as reference the KL term would begin at 0.
+  const without = await openTrainingCore(initOf({}, 'aipo', 0));
+  await without.restore(folder);
+  assert.notEqual((await without.update(sequences)).loss, expected.loss);
+  await without.close();
+});
+
 test('an entropy bonus alone makes the policy less sure', async () => {
   const init = initOf({ schedule: { learningRate: 3e-3, warmupSteps: 0 } });
   const engine = await openTrainingCore({ ...init, objective: { ...init.objective, entropyCoef: 0.1 } });
