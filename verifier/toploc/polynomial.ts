@@ -1,7 +1,7 @@
 // Polynomials over GF(65497): interpolation by Newton's divided differences, evaluation by Horner's rule.
 // Source: spec/toploc.md "Format" (coefficients ascending). The polynomial through n points is unique, so their order does not matter.
 
-import { addMod, INVERSES, mulMod, PRIME, subMod } from './field.ts';
+import { INVERSES, mulAddMod, mulMod, PRIME, subMod } from './field.ts';
 
 /**
  * Coefficients, ascending, of the polynomial of degree < n through (x[i], y[i]).
@@ -30,9 +30,9 @@ function toMonomials(x: Uint16Array, differences: Int32Array): Uint16Array {
   for (let i = n - 2; i >= 0; i--) {
     const negated = x[i] === 0 ? 0 : PRIME - x[i]!;
     for (let j = n - 1 - i; j > 0; j--) {
-      coefficients[j] = addMod(coefficients[j - 1]!, mulMod(coefficients[j]!, negated));
+      coefficients[j] = mulAddMod(coefficients[j]!, negated, coefficients[j - 1]!);
     }
-    coefficients[0] = addMod(differences[i]!, mulMod(coefficients[0]!, negated));
+    coefficients[0] = mulAddMod(coefficients[0]!, negated, differences[i]!);
   }
   return Uint16Array.from(coefficients);
 }
@@ -52,10 +52,10 @@ export function evaluate(coefficients: Uint16Array, x: Uint16Array): Uint16Array
     let [y0, y1, y2, y3] = [0, 0, 0, 0];
     for (let j = coefficients.length - 1; j >= 0; j--) {
       const c = coefficients[j]!;
-      y0 = addMod(mulMod(y0, x0), c);
-      y1 = addMod(mulMod(y1, x1), c);
-      y2 = addMod(mulMod(y2, x2), c);
-      y3 = addMod(mulMod(y3, x3), c);
+      y0 = mulAddMod(y0, x0, c);
+      y1 = mulAddMod(y1, x1, c);
+      y2 = mulAddMod(y2, x2, c);
+      y3 = mulAddMod(y3, x3, c);
     }
     out[i] = y0;
     out[i + 1] = y1;
@@ -64,7 +64,7 @@ export function evaluate(coefficients: Uint16Array, x: Uint16Array): Uint16Array
   }
   for (; i < x.length; i++) {
     let value = 0;
-    for (let j = coefficients.length - 1; j >= 0; j--) value = addMod(mulMod(value, x[i]!), coefficients[j]!);
+    for (let j = coefficients.length - 1; j >= 0; j--) value = mulAddMod(value, x[i]!, coefficients[j]!);
     out[i] = value;
   }
   return out;
