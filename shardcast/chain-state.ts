@@ -46,6 +46,7 @@ export interface ChainState {
   jump(): boolean;
 }
 
+/** A chain without any manifest. */
 export function createChainState(): ChainState {
   const followed = new Map<number, ChainEntry>();
   const parked = new Map<number, ChainEntry>();

@@ -84,6 +84,7 @@ function toPolicy({ manifest, policyRoot, manifestId }: ChainEntry): ChainPolicy
   return { policyStep, policyRoot, manifestId, ...admission, closing };
 }
 
+/** Follows the policies of one recipe, once started. */
 export function createPolicyChain(components: PolicyChainComponents, init: PolicyChainInit): PolicyChainService {
   const { inbox, policies, clock, logger } = components;
   const { recipe, follow = 'all', gapPatienceMs = GAP_PATIENCE_MS, retryMs = RETRY_MS } = init;

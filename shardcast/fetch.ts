@@ -80,6 +80,7 @@ function interrupted(): SwarmError {
   return new SwarmError('INTERRUPTED', 'fetching shards was stopped; whole shards stay on disk');
 }
 
+/** Fetches shards into a blob store; scores of peers last as long as the fetcher. */
 export function createShardFetcher(components: ShardFetcherComponents, init: ShardFetcherInit = {}): ShardFetcher {
   const { fetcher, blobs, clock, logger } = components;
   const { inFlight = 4, slowAfterMs = SLOW_AFTER_MS, retryMs = 250, maxRetryMs = 5_000, draw = Math.random } = init;

@@ -33,6 +33,7 @@ export interface UsefulShare {
   value(): number;
 }
 
+/** A share of 1, until groups were judged. */
 export function createUsefulShare(): UsefulShare {
   const window: boolean[] = [];
   return {

@@ -35,6 +35,7 @@ export interface BodyLanes<T extends WantedBody> {
   stop(): Promise<void>;
 }
 
+/** Lanes that fetch what is wanted, in order, until they are stopped. */
 export function createBodyLanes<T extends WantedBody>(
   components: { readonly blobs: BlobStore; readonly fetcher: BlobFetcher; readonly clock: Clock },
   init: BodyLanesInit<T>,

@@ -75,6 +75,7 @@ function overTokens(updates: readonly UpdateMetrics[], figure: (update: UpdateMe
   return tokens === 0 ? 0 : total(updates.map((update) => figure(update) * update.tokens)) / tokens;
 }
 
+/** The figures of one step. */
 export function stepMetrics(facts: StepFacts): StepMetrics {
   const { groups, updates, arrivals, seconds } = facts;
   const batchRewards = groups.flatMap(({ announcement }) => announcement.rewards.map((reward) => reward / MILLION));

@@ -40,6 +40,7 @@ async function optimizerStateHash(checkpoint: string): Promise<Uint8Array | null
   }
 }
 
+/** Publishes the states of one run. */
 export function createPublication(
   components: { readonly publisher: PolicyPublisher; readonly blobs: BlobStore; readonly pool: Pool },
   init: { readonly recipe: ResolvedRecipe },

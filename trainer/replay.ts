@@ -55,6 +55,7 @@ export interface Replays {
   forgetBefore(policyStep: number): Promise<void>;
 }
 
+/** Replays what one recipe’s trainer consumes. */
 export function createReplays(
   components: ReplayComponents,
   init: { readonly sampling: SamplingSettings; readonly replayConsumed: boolean },

@@ -31,6 +31,7 @@ export interface RunState {
 const corrupt = (what: string): SwarmError =>
   new SwarmError('CHECKPOINT_CORRUPT', `the checkpoint is not of this run: ${what}. Use another --data-dir.`, { what });
 
+/** A state as a checkpoint keeps it; `stateOf` reads it back. */
 export function metaOf(state: RunState, recipeId: string): CheckpointMeta {
   const consumed = state.consumed.map(({ groupId, policyStep, trainStep }) => [groupId, policyStep, trainStep]);
   const { policyStep, policyRoot, parentRoot } = state;

@@ -170,6 +170,7 @@ function nextState(
   };
 }
 
+/** A trainer of one recipe, not started. */
 export function createTrainer(components: TrainerComponents, init: TrainerInit): Trainer {
   const stopping = new AbortController();
   const { recipe } = init.recipe;

@@ -28,6 +28,7 @@ export interface Counters {
   replaySeconds: number;
 }
 
+/** All at zero. */
 export function createCounters(): Counters {
   return {
     announced: 0,

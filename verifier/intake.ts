@@ -47,6 +47,7 @@ export interface IntakeComponents {
 /** Codes that close a lane when an earlier run gave them. */
 const CLOSING: ReadonlySet<CheckCode> = new Set(['BODY_MISSING', 'SLOT_EQUIVOCATION', 'QUARANTINED']);
 
+/** Takes in the announcements of one recipe. @param init `maxFetches` bodies at a time */
 export function createIntake(
   components: IntakeComponents,
   init: { readonly context: BodyContext; readonly maxFetches: number },

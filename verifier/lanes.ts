@@ -41,6 +41,7 @@ export interface Lanes {
   stepsOf(peer: string): readonly number[];
 }
 
+/** No lanes at first. */
 export function createLanes(): Lanes {
   const lanes = new Map<string, Lane>();
   const laneOf = (peer: string, policyStep: number, nowMs: number): Lane => {

@@ -48,6 +48,7 @@ export interface LedgerComponents {
   readonly logger: Logger;
 }
 
+/** The book of one recipe and one run; `recall` what earlier runs said. */
 export function createLedger(
   components: LedgerComponents,
   init: { readonly recipe: ResolvedRecipe; readonly limits: VerificationLimits },

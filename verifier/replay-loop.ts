@@ -31,6 +31,7 @@ export interface ReplayLoopComponents {
   readonly logger: Logger;
 }
 
+/** A loop that does nothing until it is run. */
 export function createReplayLoop(components: ReplayLoopComponents): ReplayLoop {
   const { ledger, replayer, chain, standing, clock, logger } = components;
   let queued: Job[] = [];

@@ -39,6 +39,7 @@ export interface ReplayerComponents {
   readonly standing: Standing;
 }
 
+/** Replays and judges the groups of one recipe. */
 export function createReplayer(
   components: ReplayerComponents,
   init: { readonly context: BodyContext; readonly limits: VerificationLimits },

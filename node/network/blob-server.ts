@@ -35,6 +35,7 @@ export interface BlobServerInit {
   readonly serveRate?: Rate;
 }
 
+/** Serves the blobs of a store to every peer, once started. */
 export function createBlobServer(components: BlobServerComponents, init: BlobServerInit = {}): Startable {
   const { host, requests, blobs } = components;
   const bandwidth = createRateLimiter(components.clock, init.serveRate ?? SERVE_RATE);

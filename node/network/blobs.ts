@@ -34,6 +34,7 @@ export interface BlobFetcherComponents {
   readonly logger: Logger;
 }
 
+/** The BlobFetcher port over request streams; what it fetched whole lies in `blobs`. */
 export function createBlobFetcher(components: BlobFetcherComponents): BlobFetcher {
   const { host, blobs } = components;
   const running = new Map<string, Promise<Uint8Array>>();

@@ -15,6 +15,7 @@ export interface CarrierGate {
   enter(peer: PeerIdString): (() => void) | null;
 }
 
+/** A gate for all carriers. @param rate messages of one carrier */
 export function createCarrierGate(components: { readonly clock: Clock }, rate: Rate = CARRIER_RATE): CarrierGate {
   const limiter = createRateLimiter(components.clock, rate);
   const running = new Map<PeerIdString, number>();

@@ -57,6 +57,7 @@ export interface Intake {
   parkedCount(): number;
 }
 
+/** The one way in for messages, whoever brings them. */
 export function createIntake(components: IntakeComponents, init: IntakeInit): Intake {
   const { store, peers, clock, logger, networkId, verify } = components;
   const signers = createRateLimiter(clock, init.signerRate ?? SIGNER_RATE);

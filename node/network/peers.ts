@@ -52,6 +52,7 @@ function noCounts(): Record<PeerCount, number> {
   };
 }
 
+/** The table of our peers; counts are kept for the last 1 024 of them. */
 export function createPeers(components: { readonly libp2p: Libp2p<Services>; readonly standing: Standing }): Peers {
   const { libp2p, standing } = components;
   const counts = new Map<PeerIdString, Record<PeerCount, number>>();

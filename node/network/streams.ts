@@ -49,6 +49,7 @@ export interface Requests {
   ask(peer: PeerIdString, protocol: string, request: Uint8Array, options: AskOptions): Promise<Uint8Array>;
 }
 
+/** Asking and answering over the streams of a host. */
 export function createRequests(components: {
   readonly host: Host;
   readonly clock: Clock;

@@ -31,6 +31,7 @@ export interface SyncServerInit {
   readonly floorStep: (recipeIdHex: string) => number | null;
 }
 
+/** Tells the past to whoever asks, once started. */
 export function createSyncServer(
   components: { readonly requests: Requests; readonly inbox: NetworkInbox },
   init: SyncServerInit,

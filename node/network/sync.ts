@@ -36,6 +36,7 @@ export interface Sync extends Startable {
   ask(peer: PeerIdString): Promise<void>;
 }
 
+/** Learns the past from peers, once started. @param init `intervalMs` between looks at a random peer, default 30 000 */
 export function createSync(components: SyncComponents, init: { readonly intervalMs?: number } = {}): Sync {
   const { host, inbox, clock, logger } = components;
   const stopping = new AbortController();

@@ -69,12 +69,15 @@ export type CheckAnswer =
   | { readonly answer: 'ignore'; readonly code: CheckCode; readonly evidence?: Evidence }
   | { readonly answer: 'reject'; readonly code: CheckCode; readonly evidence?: Evidence };
 
+/** Nothing was found wrong. */
 export const ACCEPT: CheckAnswer = { answer: 'accept' };
 
+/** An answer that costs nobody standing. */
 export function ignore(code: CheckCode, evidence?: Evidence): CheckAnswer {
   return evidence === undefined ? { answer: 'ignore', code } : { answer: 'ignore', code, evidence };
 }
 
+/** An answer that is somebody’s fault: the evidence must let anybody repeat it. */
 export function reject(code: CheckCode, evidence?: Evidence): CheckAnswer {
   return evidence === undefined ? { answer: 'reject', code } : { answer: 'reject', code, evidence };
 }

@@ -36,6 +36,7 @@ export interface SlotBook {
 
 const padded = (value: number): string => value.toString().padStart(10, '0');
 
+/** The slots of one recipe; `open` it before anything else. */
 export function createSlotBook(records: Records, recipeIdHex: string): SlotBook {
   const prefix = `slot/${recipeIdHex}/`;
   const keyOf = (policyStep: number, slot: number): string => `${prefix}${padded(policyStep)}/${padded(slot)}`;

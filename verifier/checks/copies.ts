@@ -19,6 +19,7 @@ interface Holder {
   readonly policyStep: number;
 }
 
+/** A register of completions, empty at first. */
 export function createCopyRegister(): CopyRegister {
   const holders = new Map<string, Holder>();
   return {

@@ -41,6 +41,7 @@ interface PeerSlots {
   readonly steps: Map<number, Map<number, Claimed[]>>;
 }
 
+/** A register of slots, empty at first. */
 export function createSlotRegister(): SlotRegister {
   const peers = new Map<string, PeerSlots>();
   const claimsOf = ({ peer, policyStep, slot }: SlotClaim): Claimed[] =>

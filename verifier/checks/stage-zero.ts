@@ -14,6 +14,8 @@ import type { SlotClaim, SlotRegister } from './slots.ts';
 
 /** Steps after maxLag for which verdicts and secrets still pass. */
 const LATE_STEPS = 2;
+/** Steps that verdicts and secrets may be ahead of the policies known here; those further on wait. Our own. */
+const EARLY_STEPS = 16;
 
 /** A recipe that this machine follows. */
 export interface FollowedRecipe {
@@ -132,6 +134,8 @@ function stepStillMatters(view: StageZeroView, recipeId: Uint8Array, policyStep:
   if (followed === null) return ignore('UNKNOWN_RECIPE');
   const limit = followed.resolved.recipe.staleness.maxLagSteps + LATE_STEPS;
   const measured = (followed.chain.announced()?.policyStep ?? 0) - policyStep;
+  // [IGNORE] Steps far ahead: they may be made up, and would be kept until the chain gets there.
+  if (measured < -EARLY_STEPS) return ignore('UNKNOWN_ROOT', { measured: policyStep });
   return measured <= limit ? ACCEPT : ignore('TOO_OLD', { measured, limit });
 }
 

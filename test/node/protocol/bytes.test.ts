@@ -1,3 +1,5 @@
+// Bytes, hex and integers: one spelling each, both ways, over views too.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {

@@ -1,3 +1,5 @@
+// Envelopes: what was sealed opens, and every other sequence of bytes is refused with a code.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';

@@ -1,3 +1,5 @@
+// Key pairs and peer ids, beside libp2p’s own.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';

@@ -1,3 +1,5 @@
+// Ed25519: RFC 8032’s vectors, and signatures that other libraries would take.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import nacl from 'tweetnacl';

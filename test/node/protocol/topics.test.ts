@@ -1,3 +1,5 @@
+// Topic names as spec/wire.md spells them, and what is none of ours.
+
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { sha256, toHex } from '../../../node/protocol/bytes.ts';

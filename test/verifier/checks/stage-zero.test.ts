@@ -120,7 +120,7 @@ test('peers in quarantine', async () => {
   await assertAnswer(made.ask(message), 'ignore QUARANTINED');
 });
 
-test('verdicts and secrets of steps long gone, or of no recipe of ours', async () => {
+test('verdicts and secrets of steps long gone or far ahead, or of no recipe of ours', async () => {
   const { view, chain } = scene(6);
   const secretOf = (policyStep: number, recipeId = context.recipe.recipeId): SignedMessage => {
     const secretHash = sha256('secret');
@@ -130,6 +130,8 @@ test('verdicts and secrets of steps long gone, or of no recipe of ours', async (
   await assertAnswer(ask(secretOf(0)), 'accept');
   chain.moveTo(7);
   await assertAnswer(ask(secretOf(0)), 'ignore TOO_OLD');
+  await assertAnswer(ask(secretOf(23)), 'accept');
+  await assertAnswer(ask(secretOf(24)), 'ignore UNKNOWN_ROOT');
   await assertAnswer(ask(secretOf(7, sha256('another'))), 'ignore UNKNOWN_RECIPE');
   await assertAnswer(ask(signAs(peer, 'secret', Uint8Array.of(255))), 'reject MALFORMED');
   await assertAnswer(createVerdictStageZero(view)(signAs(peer, 'verdict', Uint8Array.of(255))), 'reject MALFORMED');

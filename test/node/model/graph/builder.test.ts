@@ -1,3 +1,5 @@
+// The graph builder: dimensions, shapes checked while a graph is built, errors that name node, operator and shapes.
+
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { GraphBuilder } from '../../../../node/model/graph/builder.ts';
