@@ -12,6 +12,8 @@ import type { RoleEvent } from '../events.ts';
 /** The `murmur` entry point of this very installation: main.ts in development, main.js when built. */
 const MAIN = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../main.ts' : '../main.js', import.meta.url));
 const GRACE_MS = 15_000;
+/** Many processes on one machine: with this and two malloc arenas each takes a fifth less memory (measured). */
+const NODE_FLAGS = ['--max-semi-space-size=4'];
 
 export interface SwarmProcess {
   readonly name: string;
@@ -57,8 +59,9 @@ function startProcess(
   const log = createWriteStream(join(logDir, `${name}.log`), { flags: 'a' });
   const events = createWriteStream(join(logDir, `${name}.jsonl`), { flags: 'a' });
   // Its own process group: Ctrl-C in the terminal reaches the demo alone, which then stops the others in order.
-  const child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, MAIN, ...args, '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { MALLOC_ARENA_MAX: '2', ...process.env },
     detached: true,
   });
   const pid = child.pid;
