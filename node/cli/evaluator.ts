@@ -9,6 +9,8 @@ import type { FollowedRecipe } from './participant.ts';
 export interface Evaluator {
   atStart(policyStep: number): Promise<void>;
   afterStep(policyStep: number): Promise<void>;
+  /** when training has ended: evaluates unless that very policy was */
+  atEnd(policyStep: number): Promise<void>;
 }
 
 export interface EvaluatorComponents {
@@ -27,7 +29,9 @@ export interface EvaluatorInit {
 
 export function createEvaluator(components: EvaluatorComponents, init: EvaluatorInit): Evaluator {
   const { engine, followed, tokenizer, emit } = components;
+  let evaluated = -1;
   async function evaluate(policyStep: number): Promise<void> {
+    evaluated = policyStep;
     const policy = followed.chain.at(policyStep);
     const files = policy === null ? null : await followed.chain.files(policy.policyRoot);
     if (policy === null || files === null) return;
@@ -43,6 +47,9 @@ export function createEvaluator(components: EvaluatorComponents, init: Evaluator
     },
     async afterStep(policyStep) {
       if (init.evalEvery > 0 && policyStep % init.evalEvery === 0) await evaluate(policyStep);
+    },
+    async atEnd(policyStep) {
+      if (init.evalEvery > 0 && policyStep !== evaluated) await evaluate(policyStep);
     },
   };
 }

@@ -21,7 +21,7 @@ import { errorText, SwarmError } from '../../protocol/errors.ts';
 import type { PolicyEngine } from '../../protocol/ports.ts';
 import type { TrainOptions } from '../commands/train.ts';
 import { chooseThreads } from '../compute.ts';
-import { createEvaluator } from '../evaluator.ts';
+import { createEvaluator, type Evaluator } from '../evaluator.ts';
 import type { Row } from '../inspector.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
@@ -46,6 +46,7 @@ interface TrainerHost {
 interface Training {
   readonly known: KnownRecipe;
   readonly trainer: Trainer;
+  readonly evaluator: Evaluator;
   stop(): Promise<void>;
 }
 
@@ -206,7 +207,8 @@ async function trainOne(
   context.signal.addEventListener('abort', onAbort, { once: true });
   try {
     await onTraining(training);
-    if (!context.signal.aborted) await training.trainer.run();
+    const ended = context.signal.aborted ? 'stopped' : await training.trainer.run();
+    if (ended === 'finished') await training.evaluator.atEnd(training.trainer.state().policyStep);
   } finally {
     context.signal.removeEventListener('abort', onAbort);
     context.emit({
@@ -294,6 +296,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
   return {
     known,
     trainer,
+    evaluator,
     async stop() {
       await trainer.stop();
       await host.verifiers.get(recipe.recipeIdHex)?.stop();
