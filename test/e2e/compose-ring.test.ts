@@ -17,7 +17,7 @@ function onThisMachine(command: readonly string[], addresses: ReadonlyMap<string
   return [...local, '--loopback'];
 }
 
-test('the ring of docker/compose.yaml turns', async (t) => {
+test('the ring of docker/compose.yaml turns', { timeout: 300_000 }, async (t) => {
   const lab = await murmurLab(t);
   const { services } = readCompose();
   const addresses = new Map<string, string>();

@@ -8,13 +8,7 @@ import type { GroupCounts } from '../../node/cli/events.ts';
 import { fromUtf8 } from '../../node/protocol/bytes.ts';
 import { createStore } from '../../node/store/store.ts';
 import { murmurLab } from '../support/murmur-process.ts';
-import {
-  assertAddsUp,
-  assertSlotsWithoutGap,
-  type RolloutRow,
-  startRing,
-  TINY_GROUPS_PER_STEP,
-} from '../support/ring.ts';
+import { assertAddsUp, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
 import { silentLogger } from '../support/silent-logger.ts';
 
 interface LedgerRow {
@@ -37,7 +31,7 @@ async function ledgerRows(dir: string): Promise<LedgerRow[]> {
   }
 }
 
-test('trainer, node and verifier are killed in turn and go on where they were', async (t) => {
+test('trainer, node and verifier are killed in turn and go on where they were', { timeout: 300_000 }, async (t) => {
   const lab = await murmurLab(t);
   const ring = await startRing(lab);
   const { joined, trainerPeer } = ring;
@@ -46,41 +40,33 @@ test('trainer, node and verifier are killed in turn and go on where they were', 
   const nodes = [startNode('node-1'), startNode('node-2')];
   let verifier = startVerifier();
   let { trainer } = ring;
-  let { policyStep } = await trainer.event('step', (step) => step.policyStep >= 2);
+  const lives = [trainer];
+  const { policyStep } = await trainer.event('step', (step) => step.policyStep >= 2);
 
-  await t.test('the trainer, twice', async () => {
-    for (const afterMs of [0, 120]) {
-      await sleep(afterMs);
-      await trainer.kill();
-      trainer = await ring.restartTrainer();
-      const again = await trainer.event('step');
-      // At most the step that was not whole on disk is done once more.
-      assert.ok(again.policyStep >= policyStep, `${again.policyStep} after ${policyStep}`);
-      assert.equal((await trainer.event('listening')).peerId, trainerPeer);
-      ({ policyStep } = await trainer.event('step', (step) => step.policyStep > policyStep + 1));
-    }
+  await t.test('the trainer', async () => {
+    await sleep(Math.random() * 500);
+    await trainer.kill();
+    trainer = await ring.restartTrainer();
+    lives.push(trainer);
+    const again = await trainer.event('step');
+    assert.ok(again.policyStep > policyStep, `${again.policyStep} after ${policyStep}`);
+    assert.equal((await trainer.event('listening')).peerId, trainerPeer);
   });
 
-  await t.test('a node', async () => {
+  await t.test('a node and the verifier', async () => {
     const { peerId } = await nodes[0]!.event('listening');
-    await nodes[0]!.event('rollouts');
-    await nodes[0]!.kill();
+    await Promise.all([nodes[0]!.kill(), verifier.kill()]);
     nodes[0] = startNode('node-1');
+    verifier = startVerifier();
     assert.equal((await nodes[0].event('listening')).peerId, peerId);
     await nodes[0].event('rollouts');
-  });
-
-  await t.test('the verifier', async () => {
-    await verifier.event('verdicts', (event) => event.accepted > 0);
-    await verifier.kill();
-    verifier = startVerifier();
     await verifier.event('verdicts', (event) => event.accepted > 0);
   });
 
   await t.test('training goes on, exactly once', async () => {
     const { policyStep: reached } = trainer.events.filter((event) => event.event === 'step').at(-1)!;
     await trainer.event('step', (step) => step.policyStep > reached);
-    for (const process of [trainer, ...nodes, verifier]) await process.interrupt();
+    await Promise.all([trainer, ...nodes, verifier].map((process) => process.interrupt(20_000)));
     const look = (command: string): Promise<unknown> =>
       lab.ask([command, '--limit', '100000', '--data-dir', lab.dataDir('trainer')]);
     const { training } = (await look('status')) as {
@@ -90,18 +76,15 @@ test('trainer, node and verifier are killed in turn and go on where they were', 
     assert.equal(training.groups.rejected, 0);
     const rows = await ledgerRows(lab.dataDir('trainer'));
     assert.equal(new Set(rows.map((row) => row.groupId)).size, rows.length);
-    const trained = new Map<number, number>();
-    for (const { state, trainStep } of rows) {
-      if (state === 'trained') trained.set(trainStep!, (trained.get(trainStep!) ?? 0) + 1);
-    }
-    // Were a group trained on twice, one of its two steps would have one group less.
-    const steps = Array.from({ length: training.trainStep }, (_, i) => i + 1);
-    assert.deepEqual(
-      [...trained.keys()].sort((a, b) => a - b),
-      steps,
-    );
-    assert.deepEqual([...new Set(trained.values())], [TINY_GROUPS_PER_STEP]);
-    assert.equal(training.groups.trained, TINY_GROUPS_PER_STEP * training.trainStep);
+    const trainedAt = rows.filter((row) => row.state === 'trained').map((row) => row.trainStep ?? 0);
+    assert.equal(training.groups.trained, trainedAt.length);
+    const told = lives.flatMap((life) => life.events.filter((event) => event.event === 'step'));
+    told.reduce((before, { policyStep: step, counts }) => {
+      assert.ok(step > before, `step ${step} came after step ${before}`);
+      // A group that was trained on once more later would be counted there, and be missing here.
+      assert.equal(counts.trained, trainedAt.filter((at) => at <= step).length, `trained by step ${step}`);
+      return step;
+    }, 0);
 
     const weights = (await look('weights')) as { policyStep: number }[];
     const published = weights.map((row) => row.policyStep);

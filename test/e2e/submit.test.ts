@@ -18,7 +18,9 @@ interface Recipes {
   readonly recipes: readonly { readonly recipeId: string; readonly state: string }[];
 }
 
-test('a trainer that takes all recipes takes one from another machine, and the ring turns on it', async (t) => {
+test('a trainer that takes all recipes takes one from another machine, and the ring turns on it', {
+  timeout: 300_000,
+}, async (t) => {
   const lab = await murmurLab(t);
   const recipe = join(lab.dir, 'mine.yaml');
   await writeFile(recipe, TINY_RECIPE.replace('tiny-arrows', 'somebody-elses'));
@@ -48,7 +50,9 @@ test('a trainer that takes all recipes takes one from another machine, and the r
   assert.equal(submission.author, publicKey);
 });
 
-test('a trainer that takes only its own says so, and takes what is submitted beside it', async (t) => {
+test('a trainer that takes only its own says so, and takes what is submitted beside it', {
+  timeout: 300_000,
+}, async (t) => {
   const lab = await murmurLab(t);
   const recipe = join(lab.dir, 'mine.yaml');
   await writeFile(recipe, TINY_RECIPE);

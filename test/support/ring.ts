@@ -8,19 +8,19 @@ import type { GroupCounts } from '../../node/cli/events.ts';
 import { isSwarmError } from '../../node/protocol/errors.ts';
 import type { MurmurLab, MurmurProcess } from './murmur-process.ts';
 
-/** A step takes four groups of four short rollouts: some hundred milliseconds. */
+/**
+ * Small groups, and few of them: a step never fills its batch, so one is made a second with what came, and the machine
+ * rests between (tests run on two cores that others use too).
+ */
 export const TINY_RECIPE: string = `version: 1
 name: tiny-arrows
 tasks: [{ task: arrows@1, settings: { letters: 6, minHops: 3, maxHops: 5 } }]
 rewards: [{ reward: exact@1 }]
 groupSize: 4
 sampling: { temperature: 1, maxNewTokens: 16, endTokens: [1] }
-grpo: { learningRate: 1.0e-5, warmUpSteps: 1, promptsPerStep: 4, sequencesPerUpdate: 16, maxUpdatesPerStep: 1 }
-staleness: { maxLagSteps: 4, keepPolicies: 5 }
+grpo: { learningRate: 1.0e-5, warmUpSteps: 1, promptsPerStep: 32, sequencesPerUpdate: 128, maxUpdatesPerStep: 1 }
+staleness: { maxLagSteps: 4, keepPolicies: 5, maxStepWaitMs: 1000, maxSlotsPerStep: 6 }
 `;
-
-/** Rollout groups that a step of TINY_RECIPE is made of. */
-export const TINY_GROUPS_PER_STEP = 4;
 
 /** Flags of everybody in a ring of its own on this machine. */
 export const RING_FLAGS: readonly string[] = ['--network', 'ring', '--loopback', '--threads', '1'];

@@ -13,8 +13,10 @@ export interface ProgramRun {
 function takeOver(stream: NodeJS.WriteStream): () => string {
   const own = stream.write;
   let text = '';
-  stream.write = ((chunk: string | Uint8Array) => {
-    text += typeof chunk === 'string' ? chunk : Buffer.from(chunk).toString('utf8');
+  stream.write = ((chunk: string | Uint8Array, ...more: never[]) => {
+    // Commands print text; bytes are node:test's own report on its way.
+    if (typeof chunk !== 'string') return own.call(stream, chunk, ...more);
+    text += chunk;
     return true;
   }) as typeof stream.write;
   return () => {
