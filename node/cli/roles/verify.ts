@@ -119,7 +119,7 @@ function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: s
       const until = standing?.quarantinedUntilStep ?? null;
       if (until === null || told.has(`${peerId} ${until}`)) return;
       told.add(`${peerId} ${until}`);
-      emit({ event: 'quarantined', peerId, untilStep: until, judgedOfPeer });
+      emit({ event: 'quarantined', peerId, untilStep: until, judgedOfPeer: judged.get(peerId) ?? judgedOfPeer });
     }, 250).unref();
   });
 }
