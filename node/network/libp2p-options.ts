@@ -23,6 +23,9 @@ import type { KeyPair } from '../protocol/keys.ts';
 import { ANNOUNCEMENT_MAX_BYTES } from '../protocol/limits.ts';
 import { BAN_POINTS, type Standing } from './standing.ts';
 
+/** Ping streams on one connection at once; one of our own and one of libp2p's monitor collide at its default of 1. */
+const MAX_PINGS = 8;
+
 export interface Services extends Record<string, unknown> {
   identify: Identify;
   identifyPush: IdentifyPush;
@@ -92,7 +95,8 @@ function servicesOf(standing: Standing, settings: Libp2pSettings, usesRelays: bo
   const services: ServiceFactories = {
     identify: identify(),
     identifyPush: identifyPush(),
-    ping: ping(),
+    // libp2p's connection monitor pings on the same protocol as our own questions "do you answer?": room for both.
+    ping: ping({ maxOutboundStreams: MAX_PINGS, maxInboundStreams: MAX_PINGS }),
     pubsub: gossipOf(standing, loopback),
   };
   if (settings.dht) {
