@@ -58,6 +58,7 @@ test('a trainer that takes only its own says so, and takes what is submitted bes
   await writeFile(recipe, TINY_RECIPE);
   const trainer = lab.start('trainer', ['train', ...RING_FLAGS, '--accept', 'author', '--eval-every', '0']);
   const address = (await trainer.event('listening')).addresses[0]!;
+  await askUntil(lab, 'trainer', 'status', () => true);
   const strangers = ['--network', 'ring', '--loopback', '--join', address, '--data-dir', lab.dataDir('stranger')];
   const [stranger, own] = await Promise.all([
     lab.run(['submit', recipe, ...strangers, '--json']),
