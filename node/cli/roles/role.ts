@@ -4,7 +4,7 @@
 import { rm } from 'node:fs/promises';
 import type { RecipeModel } from '../../../recipes/sections.ts';
 import { toHex } from '../../protocol/bytes.ts';
-import { errorText } from '../../protocol/errors.ts';
+import { errorText, isSwarmError } from '../../protocol/errors.ts';
 import { type ControlHandler, controlSocketPath, serveControl } from '../control.ts';
 import { createReporter, type EmitEvent } from '../events.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
@@ -63,6 +63,8 @@ export async function runRole(
       onStop: (step) => void stops.push(step),
       finish: () => ending.abort(),
       fail(error) {
+        // What the end itself cut short is no failure.
+        if (ending.signal.aborted && isSwarmError(error, 'INTERRUPTED')) return;
         failure ??= { error };
         ending.abort();
       },
