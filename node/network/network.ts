@@ -8,6 +8,7 @@ import { createBlobFetcher } from './blobs.ts';
 import { createHost, type Host, type HostInit } from './host.ts';
 import { createInbox, type InboxInit, type NetworkInbox } from './inbox.ts';
 import { createNetworkMeter, type NetworkMeter } from './metrics.ts';
+import { createPeerExchange } from './peer-exchange.ts';
 import { createRequests, type Requests } from './streams.ts';
 import { createSync, type Sync } from './sync.ts';
 import { createSyncServer, type SyncServerInit } from './sync-server.ts';
@@ -40,6 +41,7 @@ export async function createNetwork(
   const inbox = createInbox({ host, records, keyPair, clock, logger }, init);
   const sync = createSync({ host, requests, inbox, clock, logger });
   const meter = createNetworkMeter({ host });
+  const exchange = createPeerExchange({ host, requests, clock, logger });
   const servers = [
     createBlobServer({ host, requests, blobs, clock }, init),
     createSyncServer({ requests, inbox }, { floorStep: init.floorStep ?? (() => null) }),
@@ -54,11 +56,13 @@ export async function createNetwork(
     async start() {
       for (const server of servers) await server.start();
       await sync.start();
+      await exchange.start();
       await host.start();
       await inbox.start();
       await meter.start();
     },
     async stop() {
+      await exchange.stop();
       await sync.stop();
       await inbox.stop();
       await host.stop();
