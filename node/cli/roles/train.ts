@@ -15,6 +15,7 @@ import type { BodyContext } from '../../../verifier/checks/subject.ts';
 import type { Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { loadModelFolder } from '../../model/folder.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
@@ -54,7 +55,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
   const model = resolve(options.model);
   const [texts, tokenizer, recipeModel] = [
     await readTexts(model),
-    await loadTokenizer(model),
+    await loadTokenizer(model, (await loadModelFolder(model)).config.vocabSize),
     await recipeModelOf(model),
   ];
   return runRole(options, async (context) => {
@@ -188,7 +189,17 @@ async function takeRecipes(
       }
       done.add(next.resolved.recipeIdHex);
       emit({ event: 'recipe', recipeId: next.resolved.recipeIdHex, name: next.resolved.recipe.name, state: 'working' });
-      await trainOne(host, next, onTraining);
+      try {
+        await trainOne(host, next, onTraining);
+      } catch (error) {
+        // A stranger's recipe that cannot be trained ends that recipe, not this trainer.
+        if (next === own) throw error;
+        participant.logger.error(
+          { recipeId: next.resolved.recipeIdHex, error: errorText(error) },
+          'a recipe could not be trained',
+        );
+        emit({ event: 'notice', text: `gave up ${next.resolved.recipe.name}: ${errorText(error)}` });
+      }
       if (next === own && options.maxSteps !== undefined) context.finish();
     }
   } catch (error) {
