@@ -137,6 +137,9 @@ export function createPlainDisplay(state: DemoState, out: NodeJS.WritableStream)
   };
 }
 
+/** How a user of this installation calls us: from a clone the sources run as they are. */
+const MURMUR = import.meta.url.endsWith('.ts') ? 'npm run murmur --' : 'murmur';
+
 /** What is printed at the end. */
 export function renderSummary(summary: DemoSummary, dataDir: string, learned: boolean): string {
   const g = summary.groups;
@@ -158,8 +161,8 @@ export function renderSummary(summary: DemoSummary, dataDir: string, learned: bo
     `honest    ${summary.honestRejected} groups rejected`,
     `liar      ${summary.liar.quarantined ? `quarantined after ${summary.liar.afterGroups} groups` : 'not quarantined'}, caught at: ${summary.liar.codes.join(', ') || 'nothing'}`,
     '',
-    `Look around in what is left:  murmur status --data-dir ${dataDir}`,
-    `                              murmur eval --data-dir ${dataDir}`,
+    `Look around in what is left:  ${MURMUR} status --data-dir ${dataDir}`,
+    `                              ${MURMUR} eval --data-dir ${dataDir}`,
     '',
   ].join('\n');
 }
