@@ -105,10 +105,10 @@ export function createPeerExchange(components: PeerExchangeComponents): Startabl
       });
       running = run();
     },
+    // The protocol goes with the host: taking it back would write to a peer store that a failed start has closed.
     async stop() {
       stopping.abort();
       await running;
-      await requests.unserve(PEERS_PROTOCOL);
     },
   };
 }
