@@ -10,6 +10,7 @@ import {
   type NodeProto,
   NodeProtoSchema,
   type TensorProto,
+  TensorProto_DataLocation,
   TensorProto_DataType,
   TensorProtoSchema,
   type ValueInfoProto,
@@ -29,16 +30,28 @@ const DATA_TYPE: Readonly<Record<DType, TensorProto_DataType>> = {
   bool: TensorProto_DataType.BOOL,
 };
 
+/** Where an input's values lie in a file beside the model file; offsets and lengths in bytes. */
+export interface StoredTensor {
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
 /**
  * The model file of a graph, ready for `InferenceSession.create`.
+ * @param stored inputs, by name, that become initializers whose values are in other files
  * @throws {GraphError} GRAPH_SHAPE when no output is named
  */
-export function encodeModel(graph: GraphBuilder): Uint8Array<ArrayBuffer> {
+export function encodeModel(
+  graph: GraphBuilder,
+  stored: ReadonlyMap<string, StoredTensor> = new Map(),
+): Uint8Array<ArrayBuffer> {
   if (graph.outputs.length === 0)
     throw new GraphError('GRAPH_SHAPE', `graph ${graph.name} names no output; call output()`);
   const { nodes, values } = needed(graph);
   const nameOf = outputNames(graph);
   const copies = graph.outputs.filter(({ name, value }) => nameOf(value) !== name);
+  const inputs = graph.inputs.filter((value) => values.has(value));
   const model = create(ModelProtoSchema, {
     irVersion: IR_VERSION,
     producerName: 'murmuration',
@@ -54,8 +67,14 @@ export function encodeModel(graph: GraphBuilder): Uint8Array<ArrayBuffer> {
           create(NodeProtoSchema, { opType: 'Identity', input: [nameOf(value)], output: [name] }),
         ),
       ],
-      initializer: graph.initializers.filter(({ value }) => values.has(value)).map(encodeInitializer),
-      input: graph.inputs.filter((value) => values.has(value)).map((value) => valueInfo(value, value.name)),
+      initializer: [
+        ...graph.initializers.filter(({ value }) => values.has(value)).map(encodeInitializer),
+        ...inputs.flatMap((value) => {
+          const place = stored.get(value.name);
+          return place ? [encodeStored(value, place)] : [];
+        }),
+      ],
+      input: inputs.filter((value) => !stored.has(value.name)).map((value) => valueInfo(value, value.name)),
       output: graph.outputs.map(({ name, value }) => valueInfo(value, name)),
     },
   });
@@ -119,6 +138,20 @@ function encodeInitializer({ value, data }: Initializer): TensorProto {
     dataType: DATA_TYPE[value.dtype],
     dims: value.shape.map((dim) => BigInt(dim)),
     rawData: new Uint8Array(data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength) as ArrayBuffer),
+  });
+}
+
+function encodeStored(value: Value, { file, offset, byteLength }: StoredTensor): TensorProto {
+  return create(TensorProtoSchema, {
+    name: value.name,
+    dataType: DATA_TYPE[value.dtype],
+    dims: value.shape.map((dim) => BigInt(dim)),
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: [
+      { key: 'location', value: file },
+      { key: 'offset', value: String(offset) },
+      { key: 'length', value: String(byteLength) },
+    ],
   });
 }
 
