@@ -22,6 +22,8 @@ const BAD_INPUT: readonly ErrorCode[] = [
   'NON_FINITE_WEIGHT',
   'TOKENIZER_MISMATCH',
   'TEXT_NOT_ENCODABLE',
+  'CHAT_TEMPLATE_MISSING',
+  'CHAT_TEMPLATE_FAILED',
   'BAD_KEY',
 ];
 const RESOURCE: readonly ErrorCode[] = [

@@ -16,7 +16,7 @@ export interface Tokenizer {
   decode(ids: readonly number[] | Uint32Array): string;
   idOf(token: string): number | undefined;
   tokenText(id: number): string | undefined;
-  /** tokenizer_config.json's chat template, when it has one */
+  /** chat_template.jinja, else tokenizer_config.json's chat template, when there is one */
   readonly chatTemplate: string | null;
   /** texts of the special tokens that a chat template may name (bos_token, eos_token, …) */
   readonly specialTokens: Readonly<Record<string, string>>;
@@ -52,6 +52,12 @@ function specialTokensOf(config: Json): Record<string, string> {
   return tokens;
 }
 
+/** One template, or the one called `default` of several. */
+function chatTemplateOf({ chat_template: template }: Json): string | null {
+  const named = Array.isArray(template) ? template.find((entry) => entry?.name === 'default')?.template : template;
+  return typeof named === 'string' ? named : null;
+}
+
 /** Wraps the package's tokenizer; it reports text without a token as `undefined` or the unknown token's id. */
 export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tokenizer {
   let inner: HuggingFaceTokenizer;
@@ -81,7 +87,7 @@ export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tok
         : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
     idOf: (token) => inner.token_to_id(token),
     tokenText: (id) => inner.id_to_token(id),
-    chatTemplate: typeof tokenizerConfig.chat_template === 'string' ? tokenizerConfig.chat_template : null,
+    chatTemplate: chatTemplateOf(tokenizerConfig),
     specialTokens: specialTokensOf(tokenizerConfig),
   };
 }

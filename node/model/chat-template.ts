@@ -1,0 +1,136 @@
+// Chat messages -> prompt text, by the model folder's own Jinja template, as transformers' apply_chat_template does.
+// Source: transformers 5.23 utils/chat_template_utils.py (trim_blocks, lstrip_blocks, loop controls, raise_exception,
+// strftime_now, {% generation %} as a no-op); the interpreter is @huggingface/jinja, as in transformers.js.
+// Left out: tools, documents, several templates by name (the one called `default` is taken), continue_final_message.
+// A template comes from strangers. Bounded: its length, that of its text, the length of a range(), and the time of a
+// rendering. Not bounded: the memory that it takes within that time. It reaches no file, network or JavaScript object.
+
+import { createContext, Script } from 'node:vm';
+import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
+import { errorText, SwarmError } from '../protocol/errors.ts';
+import { strftime } from './strftime.ts';
+
+/** One turn; the roles are the template's to understand, usually system, user, assistant. */
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+}
+
+export interface RenderOptions {
+  /** whether the text ends with the head of an answer, for the model to go on from */
+  readonly addGenerationPrompt: boolean;
+}
+
+/** @throws {SwarmError} CHAT_TEMPLATE_FAILED: the template raises, is too long in text or time, or gives no text */
+export type ChatTemplate = (messages: readonly ChatMessage[], options: RenderOptions) => string;
+
+export interface ChatTemplateInit {
+  /**
+   * The clock of `strftime_now`. Without one the template finds it undefined, as templates that use it expect: the text
+   * then depends on the messages alone, which a recipe needs.
+   */
+  readonly now?: () => Date;
+  /** time that one rendering may take; default 2000 */
+  readonly timeoutMs?: number;
+}
+
+/** What a template needs of a tokenizer. */
+export interface TemplateSource {
+  readonly chatTemplate: string | null;
+  readonly specialTokens: Readonly<Record<string, string>>;
+}
+
+/** The longest in use, with tools, are some 20 KB. */
+const MAX_TEMPLATE_CHARS = 256 << 10;
+const MAX_TEXT_CHARS = 4 << 20;
+const MAX_RANGE = 100_000;
+const DEFAULT_TIMEOUT_MS = 2000;
+
+function failed(reason: string, cause?: unknown): SwarmError {
+  const message = `The model's chat template fails: ${reason.slice(0, 300)}. Change the messages, or use a model with another template.`;
+  return new SwarmError('CHAT_TEMPLATE_FAILED', message, { reason: reason.slice(0, 300) }, { cause });
+}
+
+/** `{% generation %}` marks what an assistant said, for training masks; its tags print nothing. */
+function withoutGenerationTags(template: string): string {
+  return template
+    .replace(/\{%([-+]?)\s*generation\s*([-+]?)%\}/g, '{%$1 if true $2%}')
+    .replace(/\{%([-+]?)\s*endgeneration\s*([-+]?)%\}/g, '{%$1 endif $2%}');
+}
+
+/** Python's range(), no longer than MAX_RANGE. */
+function range(...args: readonly number[]): number[] {
+  const [start, stop, step = 1] = args.length === 1 ? [0, args[0]!] : args;
+  const length = Math.max(0, Math.ceil((stop! - start!) / step));
+  if (!(length <= MAX_RANGE)) throw new Error(`range() of ${length} values, over ${MAX_RANGE}`);
+  return Array.from({ length }, (_, i) => start! + i * step);
+}
+
+function environmentOf(variables: Readonly<Record<string, unknown>>, now: (() => Date) | undefined): Environment {
+  const environment = new Environment();
+  const globals = {
+    true: true,
+    True: true,
+    false: false,
+    False: false,
+    none: null,
+    None: null,
+    range,
+    raise_exception: (message: string) => {
+      throw new Error(message);
+    },
+    ...(now ? { strftime_now: (format: string) => strftime(now(), format) } : {}),
+  };
+  for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
+  return environment;
+}
+
+/** Runs `render` and stops it after `timeoutMs`, wherever it is. */
+function withinTime(render: () => string, timeoutMs: number): string {
+  try {
+    return new Script('render()').runInContext(createContext({ render }), { timeout: timeoutMs }) as string;
+  } catch (error) {
+    const timedOut = (error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+    throw failed(timedOut ? `it ran longer than ${timeoutMs} ms` : errorText(error), error);
+  }
+}
+
+/**
+ * Makes a folder's chat template ready to use.
+ * @param tokenizer its template and special tokens
+ * @throws {SwarmError} CHAT_TEMPLATE_MISSING; CHAT_TEMPLATE_FAILED where it does not parse
+ */
+export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplateInit = {}): ChatTemplate {
+  const { chatTemplate, specialTokens } = tokenizer;
+  const { now, timeoutMs = DEFAULT_TIMEOUT_MS } = init;
+  if (chatTemplate === null) {
+    throw new SwarmError(
+      'CHAT_TEMPLATE_MISSING',
+      'The model folder has no chat template (chat_template in tokenizer_config.json, or chat_template.jinja). Use a model made for chats, or plain prompts.',
+    );
+  }
+  if (chatTemplate.length > MAX_TEMPLATE_CHARS) throw failed(`it has over ${MAX_TEMPLATE_CHARS} characters`);
+  let program: ReturnType<typeof parse>;
+  try {
+    program = parse(tokenize(withoutGenerationTags(chatTemplate), { trim_blocks: true, lstrip_blocks: true }));
+  } catch (cause) {
+    throw failed(`it does not parse: ${errorText(cause)}`, cause);
+  }
+  return (messages, { addGenerationPrompt }) => {
+    const variables = {
+      ...specialTokens,
+      messages,
+      tools: null,
+      documents: null,
+      add_generation_prompt: addGenerationPrompt,
+    };
+    const render = (): string => {
+      const { value } = new Interpreter(environmentOf(variables, now)).run(program);
+      return typeof value === 'string' ? value : '';
+    };
+    if (messages.length === 0) throw failed('there are no messages');
+    const text = withinTime(render, timeoutMs);
+    if (text.length > MAX_TEXT_CHARS) throw failed(`its text has over ${MAX_TEXT_CHARS} characters`);
+    return text;
+  };
+}
