@@ -16,6 +16,9 @@ import { libp2pOptions, type Services } from './libp2p-options.ts';
 import { createPeers, type Peers } from './peers.ts';
 import { createStanding, type Standing } from './standing.ts';
 
+/** A question to each known member, at most 20: cheap enough to be asked this often. */
+const DHT_INTERVAL_MS = 15_000;
+
 export interface HostInit {
   readonly keyPair: KeyPair;
   readonly networkName: string;
@@ -27,6 +30,8 @@ export interface HostInit {
   readonly bootstrap: readonly string[];
   readonly mdns: boolean;
   readonly dht: boolean;
+  /** how often the DHT is asked who is near. Default 15 000 */
+  readonly dhtIntervalMs?: number;
   /** a swarm on 127.0.0.1 alone: limits on peers of one address loosened, no mDNS, no relays */
   readonly loopback: boolean;
   /** client: may be reached through relays; server: relays for others. Default client */
@@ -77,6 +82,7 @@ export async function createHost(init: HostInit): Promise<Host> {
         announce: init.announce ?? [],
         mdns: init.mdns,
         dht: init.dht,
+        dhtIntervalMs: init.dhtIntervalMs ?? DHT_INTERVAL_MS,
         loopback: init.loopback,
         relay: init.relay ?? 'client',
         agent: init.agent ?? 'murmuration',

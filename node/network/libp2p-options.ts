@@ -44,6 +44,7 @@ export interface Libp2pSettings {
   readonly announce: readonly string[];
   readonly mdns: boolean;
   readonly dht: boolean;
+  readonly dhtIntervalMs: number;
   readonly loopback: boolean;
   readonly relay: 'none' | 'client' | 'server';
   readonly agent: string;
@@ -106,6 +107,9 @@ function servicesOf(standing: Standing, settings: Libp2pSettings, usesRelays: bo
       // public addresses knows nobody. A dial that ends at a stranger fails in the handshake.
       clientMode: false,
       peerInfoMapper: passthroughMapper,
+      // Members that arrive together ask the one they all know before it has any of them in its table (it pings each
+      // first), and by default ask again after five minutes: until then the swarm is a star.
+      querySelfInterval: settings.dhtIntervalMs,
     });
   }
   if (usesRelays) {

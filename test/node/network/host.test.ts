@@ -7,10 +7,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import type { NetworkEvent } from '../../../node/network/events.ts';
-import { createHost } from '../../../node/network/host.ts';
+import { createHost, type Host } from '../../../node/network/host.ts';
 import { createNetworkMeter } from '../../../node/network/metrics.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
 import { clock, createSwarm, createTestLogger, hastyClock, NETWORK, until } from './support.ts';
+
+/** The part of kad-dht's inside that lets a member in. */
+interface SlowTable {
+  readonly routingTable: { readonly kb: { verify: (...contact: readonly unknown[]) => Promise<boolean> } };
+}
 
 describe('host', { timeout: 60_000 }, () => {
   const swarm = createSwarm();
@@ -75,6 +80,26 @@ describe('host', { timeout: 60_000 }, () => {
     const [b, c] = others;
     const rows = await b!.host.peers.table();
     assert.ok(rows.some((row) => row.peer === c!.host.peerId && row.addresses[0]!.startsWith('/ip4/127.0.0.1/tcp/')));
+  });
+
+  it('finds by the DHT alone who came at the same moment, before anybody was in a table', async (t) => {
+    const start = async (bootstrap: readonly string[]): Promise<Host> => {
+      const settings = { ...init, dht: true, dhtIntervalMs: 1_000, bootstrap, logger: createTestLogger() };
+      const host = await createHost({ ...settings, keyPair: createKeyPair() });
+      t.after(() => host.stop());
+      await host.start();
+      return host;
+    };
+    const centre = await start([]);
+    // It is slow to take members into its table, as a busy machine is: their first questions are answered with nobody.
+    const { kb } = (centre.libp2p.services.dht as SlowTable).routingTable;
+    const verify = kb.verify;
+    kb.verify = async (...contact) => {
+      await clock.sleep(1_500);
+      return verify(...contact);
+    };
+    const others = await Promise.all([1, 2, 3].map(() => start([centre.addresses()[0]!])));
+    await until(() => others.every((host) => host.peers.connected().length === 3), 'all know all', 20_000);
   });
 
   it('keeps a banned peer away until the ban ends', async () => {
