@@ -9,6 +9,7 @@ import { roundToBf16 } from './bf16.ts';
 import { configHash, type ModelConfig, parseModelConfig, requiredTensors } from './config.ts';
 import { policyRoot } from './policy-root.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
+import { readTokenizerFiles } from './tokenizer-files.ts';
 import type { Weights, WeightTensor } from './weights.ts';
 
 const WEIGHTS_FILE = 'model.safetensors';
@@ -171,7 +172,7 @@ export async function saveModelFolder(
   await writeFileWhole(join(dir, 'config.json'), model.configJson);
 }
 
-/** SHA-256(tokenizer.json ‖ tokenizer_config.json), over the files' bytes (spec/wire.md). */
+/** SHA-256(tokenizer.json ‖ tokenizer_config.json), over the bytes that `readTokenizerFiles` gives (spec/wire.md). */
 export function tokenizerHash(tokenizerJson: Uint8Array, tokenizerConfigJson: Uint8Array): Uint8Array {
   return createHash('sha256').update(tokenizerJson).update(tokenizerConfigJson).digest();
 }
@@ -182,12 +183,10 @@ export function tokenizerHash(tokenizerJson: Uint8Array, tokenizerConfigJson: Ui
  */
 export async function modelFingerprint(dir: string): Promise<ModelFingerprint> {
   const { configJson, weights } = await loadModelFolder(dir);
+  const files = await readTokenizerFiles(dir);
   return {
     policyRoot: policyRoot(roundToBf16(weights)),
     configHash: configHash(JSON.parse(configJson)),
-    tokenizerHash: tokenizerHash(
-      await readSmall(join(dir, 'tokenizer.json')),
-      await readSmall(join(dir, 'tokenizer_config.json')),
-    ),
+    tokenizerHash: tokenizerHash(files.tokenizer, files.tokenizerConfig),
   };
 }

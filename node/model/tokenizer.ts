@@ -2,10 +2,10 @@
 // That package is the tokenizer part of @huggingface/transformers alone, which would bring onnxruntime-web and sharp:
 // a node at rest stays small. Decoding keeps special tokens, as rewards are computed on it (spec/rollouts.md).
 
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { SwarmError } from '../protocol/errors.ts';
+import { readTokenizerFiles } from './tokenizer-files.ts';
 
 export interface Tokenizer {
   /** one more than the largest id that has a token */
@@ -24,17 +24,9 @@ export interface Tokenizer {
 
 type Json = Readonly<Record<string, unknown>>;
 
-async function readJson(dir: string, file: string): Promise<Json> {
-  const path = join(dir, file);
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
-  });
-  return asJson(text, path);
-}
-
-function asJson(text: string, path: string): Json {
+function asJson(bytes: Uint8Array, path: string): Json {
   try {
-    const parsed: unknown = JSON.parse(text);
+    const parsed: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof parsed === 'object' && parsed !== null) return parsed as Json;
   } catch {
     // reported below with the file's name
@@ -98,9 +90,10 @@ export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tok
  * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, TOKENIZER_MISMATCH
  */
 export async function loadTokenizer(dir: string, modelVocabSize?: number): Promise<Tokenizer> {
+  const files = await readTokenizerFiles(dir);
   const tokenizer = createTokenizer(
-    await readJson(dir, 'tokenizer.json'),
-    await readJson(dir, 'tokenizer_config.json'),
+    asJson(files.tokenizer, join(dir, 'tokenizer.json')),
+    asJson(files.tokenizerConfig, join(dir, 'tokenizer_config.json')),
   );
   if (modelVocabSize !== undefined && tokenizer.vocabSize > modelVocabSize) {
     throw new SwarmError(

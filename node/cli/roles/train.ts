@@ -17,6 +17,7 @@ import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadModelFolder } from '../../model/folder.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { readTokenizerFiles } from '../../model/tokenizer-files.ts';
 import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
 import type { PolicyEngine } from '../../protocol/ports.ts';
@@ -99,20 +100,16 @@ export async function runTrain(options: TrainOptions): Promise<number> {
 }
 
 async function readTexts(model: string): Promise<ModelTexts> {
-  const read = async (name: string): Promise<Uint8Array> =>
-    readFile(join(model, name)).catch((cause: unknown) => {
-      throw new SwarmError(
-        'MODEL_FILE_MISSING',
-        `cannot read ${name} in ${model}; name a model folder in Hugging Face form`,
-        { model, name },
-        { cause },
-      );
-    });
-  return {
-    config: await read('config.json'),
-    tokenizer: await read('tokenizer.json'),
-    tokenizerConfig: await read('tokenizer_config.json'),
-  };
+  const path = join(model, 'config.json');
+  const config = await readFile(path).catch((cause: unknown) => {
+    throw new SwarmError(
+      'MODEL_FILE_MISSING',
+      `cannot read ${path}; name a model folder in Hugging Face form`,
+      { path },
+      { cause },
+    );
+  });
+  return { config, ...(await readTokenizerFiles(model)) };
 }
 
 function offerBeat(host: TrainerHost, training: () => Training | null): OfferBeat {

@@ -1,11 +1,12 @@
 // Tokenizers of the common kinds against what Hugging Face's own library makes of the same texts.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { loadTokenizer } from '../../../node/model/tokenizer.ts';
+import { readTokenizerFiles } from '../../../node/model/tokenizer-files.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
 import { readVector, vectorsDir } from '../../support/vectors-dir.ts';
 
@@ -44,6 +45,32 @@ test('a vocabulary larger than the model is refused, a smaller one taken', async
   const dir = join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml');
   await assert.rejects(loadTokenizer(dir, 699), (error) => isSwarmError(error, 'TOKENIZER_MISMATCH'));
   assert.equal((await loadTokenizer(dir, 704)).vocabSize, 700);
+});
+
+test('chat_template.jinja goes into the config that is hashed and travels, and wins over its own template', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'murmur-tokenizer-'));
+  const other = await mkdtemp(join(tmpdir(), 'murmur-tokenizer-'));
+  try {
+    await cp(join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml'), dir, { recursive: true });
+    const found = await readTokenizerFiles(dir);
+    assert.deepEqual(Buffer.from(found.tokenizerConfig), await readFile(join(dir, 'tokenizer_config.json')));
+    await writeFile(join(dir, 'chat_template.jinja'), '{{ "é" }}');
+    assert.equal((await loadTokenizer(dir)).chatTemplate, '{{ "é" }}');
+    const files = await readTokenizerFiles(dir);
+    assert.notDeepEqual(files.tokenizerConfig, found.tokenizerConfig);
+    assert.deepEqual(files.tokenizer, found.tokenizer);
+    // as a policy's folder holds it, without the template's file
+    await writeFile(join(other, 'tokenizer.json'), files.tokenizer);
+    await writeFile(join(other, 'tokenizer_config.json'), files.tokenizerConfig);
+    assert.deepEqual(await readTokenizerFiles(other), files);
+    assert.equal((await loadTokenizer(other)).chatTemplate, '{{ "é" }}');
+    // a folder with both says the same
+    await writeFile(join(other, 'chat_template.jinja'), '{{ "é" }}');
+    assert.deepEqual((await readTokenizerFiles(other)).tokenizerConfig, files.tokenizerConfig);
+  } finally {
+    await rm(dir, { recursive: true });
+    await rm(other, { recursive: true });
+  }
 });
 
 test('missing and broken files have their codes', async () => {
