@@ -167,6 +167,14 @@ export interface GeneratedSequence {
   readonly hidden: Uint16Array;
 }
 
+/** A token at the moment it is drawn, before its sequence is whole. */
+export interface DrawnToken {
+  /** which of the groups asked for, which of its sequences */
+  readonly group: number;
+  readonly index: number;
+  readonly token: number;
+}
+
 export interface ReplayRequest {
   readonly prompt: Uint32Array;
   readonly tokens: Uint32Array;
@@ -193,12 +201,16 @@ export interface PolicyEngine {
     readonly parameters: number;
   }>;
   unload(policyRoot: string): Promise<void>;
-  /** @throws POLICY_NOT_LOADED, ENGINE_FAILED, OUT_OF_MEMORY_BUDGET */
+  /**
+   * @param onToken hears each token as it is drawn, each sequence's in order, all of them before the promise settles
+   * @throws POLICY_NOT_LOADED, ENGINE_FAILED, OUT_OF_MEMORY_BUDGET
+   */
   generate(
     policyRoot: string,
     sampling: SamplingSettings,
     groups: readonly GenerateRequest[],
     signal?: AbortSignal,
+    onToken?: (drawn: DrawnToken) => void,
   ): Promise<readonly (readonly GeneratedSequence[])[]>;
   /** @throws POLICY_NOT_LOADED, ENGINE_FAILED */
   replay(

@@ -3,7 +3,7 @@
 // so what a sequence is depends on its prompt, seed and policy only, up to float32 rounding by batch size.
 
 import { SwarmError } from '../../protocol/errors.ts';
-import type { GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
+import type { DrawnToken, GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
 import { cacheNames } from '../llama/decode.ts';
 import { rowOf } from '../sampling/distribution.ts';
@@ -24,6 +24,8 @@ export interface DecodeJob {
   readonly groups: readonly GenerateRequest[];
   /** asked before each step; true gives up with INTERRUPTED */
   readonly isAborted?: () => boolean;
+  /** hears each token as it is drawn */
+  readonly onToken?: (drawn: DrawnToken) => void;
 }
 
 /** The groups as prompt rows; a group larger than the budget is read in parts. */
@@ -169,7 +171,7 @@ export class DecodeBatch {
       this.#lengths[k]!++;
       if (row.kind === 'sequence') {
         row.sequence.keepState(rowOf(hidden, k, hiddenSize));
-        row.sequence.draw(rowOf(logits, k, vocabSize), this.#sampler);
+        this.#draw(row.sequence, rowOf(logits, k, vocabSize));
       } else if (this.#lengths[k] === row.request.prompt.length) {
         this.#fork(k, row, rowOf(logits, k, vocabSize));
       }
@@ -188,7 +190,7 @@ export class DecodeBatch {
         this.#job.sampling,
         this.#config.hiddenSize,
       );
-      sequence.draw(logits, this.#sampler);
+      this.#draw(sequence, logits);
       if (sequence.finish !== null) {
         this.#finish(sequence);
         continue;
@@ -199,6 +201,11 @@ export class DecodeBatch {
       place = this.#rows.length;
     }
     if (this.#rows[at] === row) this.#lengths[at] = -1; // every sequence ended with its first token
+  }
+
+  #draw(sequence: GrowingSequence, logits: Float32Array): void {
+    sequence.draw(logits, this.#sampler);
+    this.#job.onToken?.({ ...sequence.place, token: sequence.lastToken });
   }
 
   #finish(sequence: GrowingSequence): void {

@@ -3,7 +3,7 @@
 
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { SwarmError } from '../../protocol/errors.ts';
-import type { GeneratedSequence, ReplayedSequence } from '../../protocol/ports.ts';
+import type { DrawnToken, GeneratedSequence, ReplayedSequence } from '../../protocol/ports.ts';
 import {
   type EngineAnswers,
   type EngineLimits,
@@ -40,7 +40,7 @@ function buffersOf(answer: Answer, request: EngineRequest): ArrayBufferLike[] {
   return [];
 }
 
-async function work(policies: Policies, task: Task): Promise<Answer> {
+async function work(policies: Policies, task: Task, onToken: (drawn: DrawnToken) => void): Promise<Answer> {
   const { request } = task;
   if (request.kind === 'load') {
     const { parameters } = await policies.load(request.policy, request.alterWeights);
@@ -54,7 +54,7 @@ async function work(policies: Policies, task: Task): Promise<Answer> {
   const { decoder, replayer } = await policies.runner(config);
   const job = { weights: feeds, sampling: request.sampling, isAborted: () => task.aborted };
   return request.kind === 'generate'
-    ? decoder.generate({ ...job, groups: request.groups })
+    ? decoder.generate({ ...job, groups: request.groups, ...(request.tellTokens ? { onToken } : {}) })
     : replayer.replay({ ...job, sequences: request.sequences });
 }
 
@@ -66,7 +66,9 @@ function serve(port: MessagePort, policies: Policies): void {
   const answer = async (task: Task): Promise<void> => {
     try {
       if (task.aborted) throw new SwarmError('INTERRUPTED', 'The work was given up before it began.');
-      const value = await work(policies, task);
+      const value = await work(policies, task, (drawn) =>
+        port.postMessage({ id: task.id, drawn } satisfies FromWorker),
+      );
       const buffers = buffersOf(value, task.request).filter((buffer) => buffer instanceof ArrayBuffer);
       port.postMessage({ id: task.id, value } satisfies FromWorker, buffers);
     } catch (error) {

@@ -3,7 +3,7 @@
 
 import { Worker } from 'node:worker_threads';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
-import type { Logger, PolicyEngine } from '../../protocol/ports.ts';
+import type { DrawnToken, Logger, PolicyEngine } from '../../protocol/ports.ts';
 import {
   type EngineAnswers,
   type EngineLimits,
@@ -21,6 +21,7 @@ export interface PolicyEngineInit extends EngineLimits {
 interface Pending {
   readonly resolve: (value: never) => void;
   readonly reject: (error: SwarmError) => void;
+  readonly onToken: ((drawn: DrawnToken) => void) | undefined;
 }
 
 /** The worker's entry lies beside this file, as .ts in development and as .js when built. */
@@ -72,6 +73,10 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     });
     worker.on('message', (message: FromWorker) => {
       const call = pending.get(message.id);
+      if ('drawn' in message) {
+        call?.onToken?.(message.drawn);
+        return;
+      }
       pending.delete(message.id);
       if (call === undefined) return;
       if ('error' in message) call.reject(fromWireError(message.error));
@@ -84,6 +89,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
   const ask = <K extends EngineRequest['kind']>(
     request: Extract<EngineRequest, { kind: K }>,
     signal?: AbortSignal,
+    onToken?: (drawn: DrawnToken) => void,
   ): Promise<EngineAnswers[K]> => {
     if (dead !== null) return Promise.reject(dead);
     if (signal?.aborted) return Promise.reject(interrupted());
@@ -91,7 +97,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     const { worker } = running;
     const id = nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<EngineAnswers[K]>();
-    pending.set(id, { resolve, reject });
+    pending.set(id, { resolve, reject, onToken });
     const abort = (): void => worker.postMessage({ abort: id });
     signal?.addEventListener('abort', abort, { once: true });
     worker.ref();
@@ -112,7 +118,10 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     unload: async (policyRoot) => {
       await ask({ kind: 'unload', policyRoot });
     },
-    generate: (policyRoot, sampling, groups, signal) => ask({ kind: 'generate', policyRoot, sampling, groups }, signal),
+    generate: (policyRoot, sampling, groups, signal, onToken) => {
+      const tellTokens = onToken !== undefined;
+      return ask({ kind: 'generate', policyRoot, sampling, groups, tellTokens }, signal, onToken);
+    },
     replay: (policyRoot, sampling, sequences, signal) =>
       ask({ kind: 'replay', policyRoot, sampling, sequences }, signal),
     close: async () => {

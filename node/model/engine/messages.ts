@@ -2,6 +2,7 @@
 
 import { type ErrorCode, type ErrorDetail, errorText, SwarmError } from '../../protocol/errors.ts';
 import type {
+  DrawnToken,
   GeneratedSequence,
   GenerateRequest,
   PolicyFiles,
@@ -32,6 +33,8 @@ export type EngineRequest =
       readonly policyRoot: string;
       readonly sampling: SamplingSettings;
       readonly groups: readonly GenerateRequest[];
+      /** whether to tell each token as it is drawn */
+      readonly tellTokens: boolean;
     }
   | {
       readonly kind: 'replay';
@@ -60,6 +63,7 @@ export interface WireError {
 }
 
 export type FromWorker =
+  | { readonly id: number; readonly drawn: DrawnToken }
   | { readonly id: number; readonly value: EngineAnswers[keyof EngineAnswers] }
   | { readonly id: number; readonly error: WireError };
 

@@ -75,6 +75,30 @@ test('what one engine generates, it replays, for several policies of one config'
   });
 });
 
+test('tokens are told as they are drawn, in order, all of them and before the answer, and change nothing', async () => {
+  const [policy] = policies as [PolicyFiles];
+  await withEngine(async (engine) => {
+    await engine.load(policy);
+    const told: number[][][] = [[], []].map(() => seeds.map(() => []));
+    const groups = await engine.generate(policy.policyRoot, sampling, [group, group], undefined, (drawn) =>
+      told[drawn.group]![drawn.index]!.push(drawn.token),
+    );
+    assert.deepEqual(
+      told,
+      groups.map((sequences) => sequences.map(({ tokens }) => [...tokens])),
+    );
+    assert.deepEqual(tokensOf(await engine.generate(policy.policyRoot, sampling, [group, group])), told.flat());
+    const abort = new AbortController();
+    let heard = 0;
+    const long = { ...sampling, maxNewTokens: 40, endTokens: [] };
+    const given = engine.generate(policy.policyRoot, long, [group], abort.signal, () => {
+      if (++heard === seeds.length) abort.abort();
+    });
+    await assert.rejects(given, (error) => isSwarmError(error, 'INTERRUPTED'));
+    assert.ok(heard < 40 * seeds.length, `${heard} tokens told after the first ${seeds.length}`);
+  });
+});
+
 test('a policy that left for another comes back by itself; one unloaded does not', async () => {
   const [a, b] = policies as [PolicyFiles, PolicyFiles];
   await withEngine(async (engine) => {
