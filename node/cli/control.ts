@@ -64,7 +64,7 @@ export async function serveControl(
 
 function serveConnection(socket: Socket, handlers: Readonly<Record<string, ControlHandler>>): void {
   onLines(socket, (line) => {
-    void answer(line, handlers).then((text) => socket.write(`${text}\n`));
+    void answerLine(line, handlers).then((text) => socket.write(`${text}\n`));
   });
 }
 
@@ -80,7 +80,11 @@ function onLines(socket: Socket, onLine: (line: string) => void): void {
   });
 }
 
-async function answer(line: string, handlers: Readonly<Record<string, ControlHandler>>): Promise<string> {
+/** The answer to one line of a request, itself one line. Never throws: a refusal is an answer with a code. */
+export async function answerLine(
+  line: string,
+  handlers: Readonly<Record<string, ControlHandler>>,
+): Promise<string> {
   try {
     const request = (JSON.parse(line) ?? {}) as { method?: unknown; params?: unknown };
     const { method } = request;

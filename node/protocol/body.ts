@@ -5,7 +5,7 @@
 
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { plainBytes } from './bytes.ts';
-import { boundCount, checkSize, listLength, malformed, parsing } from './codec.ts';
+import { checkSize, listLength, malformed, parsing } from './codec.ts';
 import {
   BODY_MAX_BYTES,
   MAX_COMPLETION_TOKENS,
@@ -95,7 +95,6 @@ function writeSequence(out: Uint8Array, offset: number, sequence: BodySequence, 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE */
 export function decodeBody(bytes: Uint8Array): GroupBody {
   checkSize('body', bytes, BODY_MAX_BYTES);
-  boundCount('body', bytes, BODY_SEQUENCES, MAX_GROUP_SIZE);
   const body = parsing('body', () => readBody(plainBytes(bytes)));
   checkBody(body);
   return body;
@@ -117,22 +116,27 @@ function checkBody(body: GroupBody): void {
 function readBody(bytes: Uint8Array): GroupBody {
   let prompt = new Uint32Array(0);
   const sequences: BodySequence[] = [];
+  let tokensLeft = MAX_GROUP_TOKENS;
   eachField(bytes, (number, field) => {
     if (number === BODY_PROMPT) prompt = readVarints('prompt', field.bytes(), MAX_PROMPT_TOKENS);
-    else if (number === BODY_SEQUENCES) sequences.push(readSequence(field.bytes()));
-    else field.skip();
+    else if (number === BODY_SEQUENCES) {
+      if (sequences.length === MAX_GROUP_SIZE) throw malformed('sequences', `at most ${MAX_GROUP_SIZE} entries`);
+      const sequence = readSequence(field.bytes(), Math.min(MAX_COMPLETION_TOKENS, tokensLeft));
+      tokensLeft -= sequence.tokens.length;
+      sequences.push(sequence);
+    } else field.skip();
   });
   return { prompt, sequences };
 }
 
-function readSequence(bytes: Uint8Array): BodySequence {
+function readSequence(bytes: Uint8Array, maxTokens: number): BodySequence {
   let tokens = new Uint32Array(0);
   let logprobs = new Float32Array(0);
   let finish = 0;
   let proofs = new Uint8Array(0);
   eachField(bytes, (number, field) => {
-    if (number === SEQUENCE_TOKENS) tokens = readVarints('tokens', field.bytes(), MAX_COMPLETION_TOKENS);
-    else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats('logprobs', field.bytes(), MAX_COMPLETION_TOKENS);
+    if (number === SEQUENCE_TOKENS) tokens = readVarints('tokens', field.bytes(), maxTokens);
+    else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats('logprobs', field.bytes(), tokens.length);
     else if (number === SEQUENCE_FINISH) finish = field.uint32();
     else if (number === SEQUENCE_PROOFS) proofs = field.bytes().slice();
     else field.skip();

@@ -59,6 +59,9 @@ export const RECORD_LIST_MAX_BYTES: number = 32 * MIB;
 /** Any blob that is named in a message. */
 export const BLOB_MAX_BYTES: number = 64 * MIB;
 
+/** Latest time, in ms since 1970: what a Date holds. Source: ECMA-262 "Time Values and Time Range". */
+export const MAX_TIME_MS: number = 8.64e15;
+
 /** Entries of each list in a trainer's offer. Our own: what fits an announcement. */
 export const OFFER_MAX_ENTRIES: number = 256;
 /** Names of architectures and other short texts, in UTF-16 units. Our own. */

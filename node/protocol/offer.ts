@@ -11,7 +11,7 @@ import {
   oneOf,
   toBigInt,
 } from './codec.ts';
-import { OFFER_MAX_ENTRIES, PAYLOAD_MAX_BYTES, SHORT_TEXT_MAX } from './limits.ts';
+import { MAX_TIME_MS, OFFER_MAX_ENTRIES, PAYLOAD_MAX_BYTES, SHORT_TEXT_MAX } from './limits.ts';
 import { TrainerOfferSchema } from './messages_pb.ts';
 
 export interface TrainerOffer {
@@ -57,7 +57,7 @@ export function decodeOffer(bytes: Uint8Array): TrainerOffer {
     architectures: wire.architectures,
     maxParameters: integerField('maxParameters', wire.maxParameters, 0, Number.MAX_SAFE_INTEGER),
     trainingRecipeIds: wire.trainingRecipeIds.map((id) => hashField('trainingRecipeIds', id)),
-    timeMs: integerField('timeMs', wire.timeMs, 0, Number.MAX_SAFE_INTEGER),
+    timeMs: integerField('timeMs', wire.timeMs, 0, MAX_TIME_MS),
     accepts: oneOf('accepts', wire.accepts, ['author', 'all', 'none']),
     initialPolicyRoots: wire.initialPolicyRoots.map((root) => hashField('initialPolicyRoots', root)),
   };

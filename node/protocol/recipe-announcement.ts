@@ -3,7 +3,7 @@
 
 import { type BlobRef, blobRefFromWire, blobRefToWire } from './blob-ref.ts';
 import { decodeMessage, encodeMessage, integerField, required, toBigInt } from './codec.ts';
-import { PAYLOAD_MAX_BYTES, RECIPE_MAX_BYTES } from './limits.ts';
+import { MAX_TIME_MS, PAYLOAD_MAX_BYTES, RECIPE_MAX_BYTES } from './limits.ts';
 import { RecipeAnnouncementSchema } from './messages_pb.ts';
 
 export interface RecipeAnnouncement {
@@ -27,6 +27,6 @@ export function decodeRecipeAnnouncement(bytes: Uint8Array): RecipeAnnouncement 
   const wire = decodeMessage(RecipeAnnouncementSchema, 'recipe announcement', bytes, PAYLOAD_MAX_BYTES);
   return {
     recipe: blobRefFromWire('recipe', required('recipe', wire.recipe), RECIPE_MAX_BYTES),
-    timeMs: integerField('timeMs', wire.timeMs, 0, Number.MAX_SAFE_INTEGER),
+    timeMs: integerField('timeMs', wire.timeMs, 0, MAX_TIME_MS),
   };
 }

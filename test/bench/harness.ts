@@ -35,6 +35,8 @@ export interface Figure {
 export interface BenchContext {
   /** threads of ONNX Runtime */
   readonly threads: number;
+  /** how many inputs fuzzing gives each decoder; null: its default */
+  readonly inputs: number | null;
   /** says why a figure is left out */
   note(text: string): void;
 }

@@ -1,10 +1,11 @@
 // `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON.
-// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N]
+// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N] [--inputs N]
 
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { demo } from './demo.ts';
+import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { nodeAtRest } from './node-at-rest.ts';
 import { replay } from './replay.ts';
@@ -12,7 +13,7 @@ import { rollouts } from './rollouts.ts';
 import { toploc } from './toploc.ts';
 import { training } from './training.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, nodeAtRest, demo];
+const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, nodeAtRest, demo, fuzzing];
 
 /** Runnable threads from which on speeds are not this program's alone. */
 const BUSY_LOAD = 1;
@@ -21,6 +22,7 @@ interface Arguments {
   readonly 'json-file'?: string;
   readonly only?: string;
   readonly threads?: string;
+  readonly inputs?: string;
 }
 
 function refuse(message: string): never {
@@ -31,7 +33,7 @@ function refuse(message: string): never {
 function readArguments(): Arguments {
   try {
     const string = { type: 'string' } as const;
-    return parseArgs({ options: { 'json-file': string, only: string, threads: string } }).values;
+    return parseArgs({ options: { 'json-file': string, only: string, threads: string, inputs: string } }).values;
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error));
   }
@@ -62,13 +64,15 @@ function table(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<void> {
-  const { only, threads, 'json-file': jsonFile } = readArguments();
+  const { only, threads, inputs, 'json-file': jsonFile } = readArguments();
   const chosen = BENCHMARKS.filter(({ name, isLong }) => (only === undefined ? !isLong : name === only));
   if (chosen.length === 0) refuse(`--only takes one of: ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
   const context = {
     threads: threads === undefined ? availableParallelism() : Number(threads),
+    inputs: inputs === undefined ? null : Number(inputs),
     note: (text: string) => console.error(text),
   };
+  if (context.inputs !== null && !(context.inputs >= 1)) refuse('--inputs takes a whole number of 1 or more');
   if (!Number.isInteger(context.threads) || context.threads < 1) refuse('--threads takes a whole number of 1 or more');
   const load = loadavg()[0]!;
   if (load > BUSY_LOAD)

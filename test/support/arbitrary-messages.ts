@@ -1,4 +1,4 @@
-// Random well-formed messages for property tests, and random damage to their bytes.
+// Random well-formed messages for property tests. (Damage to their bytes: fuzz/mutate.ts.)
 
 import fc from 'fast-check';
 import type { BlobRef } from '../../node/protocol/blob-ref.ts';
@@ -6,7 +6,7 @@ import type { GroupBody } from '../../node/protocol/body.ts';
 import type { CheckCode, Evidence } from '../../node/protocol/check.ts';
 import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 import { peerIdOfPublicKey } from '../../node/protocol/keys.ts';
-import { CONFIG_MAX_BYTES, MAX_REWARD_MILLIONTHS } from '../../node/protocol/limits.ts';
+import { CONFIG_MAX_BYTES, MAX_REWARD_MILLIONTHS, MAX_TIME_MS } from '../../node/protocol/limits.ts';
 import type { Manifest } from '../../node/protocol/manifest.ts';
 import type { TrainerOffer } from '../../node/protocol/offer.ts';
 import type { Verdict } from '../../node/protocol/verdict.ts';
@@ -19,7 +19,7 @@ export function record<T extends object>(fields: { [K in keyof T]: fc.Arbitrary<
 export const hash32: fc.Arbitrary<Uint8Array> = fc.uint8Array({ minLength: 32, maxLength: 32 });
 export const peerId: fc.Arbitrary<Uint8Array> = hash32.map((publicKey) => peerIdOfPublicKey(publicKey));
 export const u32: fc.Arbitrary<number> = fc.integer({ min: 0, max: 0xffffffff });
-export const timeMs: fc.Arbitrary<number> = fc.maxSafeNat();
+export const timeMs: fc.Arbitrary<number> = fc.integer({ min: 0, max: MAX_TIME_MS });
 
 const reward = fc.integer({ min: -MAX_REWARD_MILLIONTHS, max: MAX_REWARD_MILLIONTHS });
 const blobRef: fc.Arbitrary<BlobRef> = record({ hash: hash32, sizeBytes: fc.nat(CONFIG_MAX_BYTES) });
@@ -140,18 +140,4 @@ export const offer: fc.Arbitrary<TrainerOffer> = record({
   timeMs,
   accepts: fc.constantFrom('author' as const, 'all' as const, 'none' as const),
   initialPolicyRoots: fc.array(hash32, { maxLength: 4 }),
-});
-
-/** One way of damaging bytes: changed, cut, doubled, or with something put between. */
-export const damage: fc.Arbitrary<(bytes: Uint8Array) => Uint8Array> = record({
-  at: fc.nat(),
-  kind: fc.constantFrom('flip', 'cut', 'insert', 'remove', 'double'),
-  extra: fc.uint8Array({ minLength: 1, maxLength: 12 }),
-}).map(({ at, kind, extra }) => (bytes) => {
-  const i = at % Math.max(1, bytes.length);
-  if (kind === 'cut') return bytes.slice(0, i);
-  if (kind === 'insert') return Uint8Array.of(...bytes.slice(0, i), ...extra, ...bytes.slice(i));
-  if (kind === 'remove') return Uint8Array.of(...bytes.slice(0, i), ...bytes.slice(i + extra.length));
-  if (kind === 'double') return Uint8Array.of(...bytes, ...bytes.slice(i));
-  return bytes.map((byte, j) => (j >= i && j < i + extra.length ? byte ^ extra[j - i]! : byte));
 });

@@ -133,8 +133,25 @@ describe('a body', () => {
     const empty = new Uint8Array(BODY_MAX_BYTES);
     for (let i = 0; i < empty.length; i += 2) empty[i] = (2 << 3) | WireType.LengthDelimited;
     const before = process.memoryUsage().heapUsed;
-    refuses('TOO_LARGE', () => decodeBody(empty));
+    refuses('MALFORMED', () => decodeBody(empty));
     assert.ok(process.memoryUsage().heapUsed - before < 16 * 2 ** 20, 'heap grew');
+  });
+
+  it('with more tokens in all than a group may have is refused before they are allocated', () => {
+    // Tokens of one byte each: 16 MiB would become 128 MiB of tokens and log-probs.
+    const tokens = new BinaryWriter().tag(1, WireType.LengthDelimited).bytes(new Uint8Array(65_536)).finish();
+    const finish = Uint8Array.of((3 << 3) | WireType.Varint, 2);
+    const sequence = new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(concatBytes(tokens, finish)).finish();
+    const hostile = concatBytes(...Array.from({ length: MAX_GROUP_SIZE }, () => sequence));
+    const before = process.memoryUsage().arrayBuffers;
+    refuses('MALFORMED', () => decodeBody(hostile));
+    assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 2 ** 20, 'array buffers grew');
+  });
+
+  it('must have no more sequences on the wire than a group may', () => {
+    const sequence = encodeBody(BODY).slice(3);
+    const many = concatBytes(encodeBody(BODY), ...Array.from({ length: MAX_GROUP_SIZE / 2 }, () => sequence));
+    refuses('MALFORMED', () => decodeBody(many));
   });
 
   it('with more tokens than allowed is refused before they are allocated', () => {
@@ -217,6 +234,11 @@ describe('a manifest', () => {
       full: { sizeBytes: 2n ** 63n, shardBytes: 4, shardHashes: [HASH] },
     });
     refuses('MALFORMED', () => decodeManifest(toBinary(ManifestSchema, wire)));
+  });
+
+  it('has a time that a clock can show', () => {
+    encodeManifest({ ...MANIFEST, timeMs: 8.64e15 });
+    refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, timeMs: 8.64e15 + 1 }));
   });
 
   it('must say how much work is wanted', () => {
