@@ -33,6 +33,7 @@ const RESOURCE: readonly ErrorCode[] = [
   'DISK_FULL',
   'DISK_BUDGET',
   'OUT_OF_MEMORY_BUDGET',
+  'DEVICE_UNAVAILABLE',
 ];
 
 /** The exit code that tells a script what kind of failure `code` is. */
@@ -51,5 +52,5 @@ export const EXIT_CODE_HELP = `Exit codes:
   2    wrong usage (flags, arguments, addresses)
   3    nothing there: no running node, no such recipe or group
   4    bad input: recipe, model or tokenizer
-  5    a resource is missing: port, disk, memory, data directory in use
+  5    a resource is missing: port, disk, memory, device, data directory in use
   130  interrupted`;

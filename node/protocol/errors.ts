@@ -26,6 +26,7 @@ export type ErrorCode =
   | 'CHAT_TEMPLATE_FAILED'
   | 'ENGINE_FAILED'
   | 'ENGINE_CLOSED'
+  | 'DEVICE_UNAVAILABLE'
   | 'POLICY_NOT_LOADED'
   | 'OUT_OF_MEMORY_BUDGET'
   // proofs

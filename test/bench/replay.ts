@@ -42,7 +42,7 @@ function check(rollouts: readonly Rollout[], replayed: readonly ReplayedSequence
 
 /** Prompt and completion of all rollouts, of equal lengths, in one pass. */
 async function plainPrefill({ config, weights }: RandomModel, rollouts: readonly Rollout[], threads: number) {
-  const session = await createGraphSession(buildPrefillGraph(config, { hidden: false, logits: 'last' }), threads);
+  const session = await createGraphSession(buildPrefillGraph(config, { hidden: false, logits: 'last' }), { threads });
   const width = rollouts[0]!.prompt.length + rollouts[0]!.tokens.length - 1;
   const ids = new Int32Array(rollouts.length * width);
   rollouts.forEach(({ prompt, tokens }, row) => {

@@ -1,6 +1,7 @@
 // The training engine as the trainer sees it: weights that learn, behind a thread, so that the network never waits.
 // Left out: which groups make a batch, what is published when (trainer/train.ts). Invariant: calls run one after the other.
 
+import type { Placement } from '../../node/model/device.ts';
 import type { CheckpointMeta } from '../checkpoint.ts';
 import type { Normalisation } from '../grpo/normalise.ts';
 import type { PolicyLossSettings } from '../grpo/policy-loss.ts';
@@ -31,7 +32,7 @@ export type EngineSource =
   /** random weights of a config, for a warm-up */
   | { readonly configJson: string; readonly seed: number };
 
-export interface TrainingEngineInit {
+export interface TrainingEngineInit extends Placement {
   readonly source: EngineSource;
   readonly objective: PolicyLossSettings & { readonly normalisation: Normalisation; readonly maxNewTokens: number };
   /** sampling temperature of the recipe: log-probs are of the sampling distribution */
@@ -46,9 +47,6 @@ export interface TrainingEngineInit {
   readonly slowWhenStale?: boolean;
   /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default 1024 */
   readonly microBatchTokens?: number;
-  readonly threads: number;
-  /** let waiting threads spin: a little faster where nothing else runs on the machine; default false */
-  readonly spin?: boolean;
 }
 
 /** What one optimizer step did. Means are over completion tokens, in nats. */

@@ -3,11 +3,11 @@
 // Shapes change with every micro-batch: an arena keeps the peak of each, and memory patterns keep a plan for each shape.
 // Without both a 5.6 M model takes 591 MB instead of 789, in the same CPU time (measured, micro-batches of 1024 tokens).
 
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { Tensor } from 'onnxruntime-node';
 import type { ModelConfig } from '../../node/model/config.ts';
+import { modelFor, openSession } from '../../node/model/device.ts';
 import { mul, neg, reduceSum } from '../../node/model/graph/ops.ts';
 import type { BuiltGraph } from '../../node/model/llama/built-graph.ts';
-import { errorText, SwarmError } from '../../node/protocol/errors.ts';
 import { LOSSES } from '../grpo/losses.ts';
 import { buildPolicyLoss } from '../grpo/policy-loss.ts';
 import type { Parameter } from '../optim/adamw.ts';
@@ -58,33 +58,12 @@ function policyGradientLoss(objective: TrainingEngineInit['objective']): LossBui
   };
 }
 
-async function openSession(graph: BuiltGraph, init: TrainingEngineInit): Promise<InferenceSession> {
-  const spinning = init.spin ? '1' : '0';
-  try {
-    return await InferenceSession.create(graph.model, {
-      intraOpNumThreads: init.threads,
-      interOpNumThreads: 1,
-      executionMode: 'sequential',
-      enableCpuMemArena: false,
-      enableMemPattern: false,
-      extra: { session: { intra_op: { allow_spinning: spinning } } },
-    });
-  } catch (cause) {
-    throw new SwarmError(
-      'ENGINE_FAILED',
-      `ONNX Runtime refused the training graph: ${errorText(cause)}`,
-      {},
-      { cause },
-    );
-  }
-}
-
 async function createRunner(
   graph: BuiltGraph,
   init: TrainingEngineInit,
   parameters: readonly Parameter[],
 ): Promise<GraphRunner> {
-  const session = await openSession(graph, init);
+  const session = await openSession(modelFor(graph, init.device), init);
   const wanted = new Set(graph.inputs.map(({ name }) => name));
   const fixed: Record<string, Tensor> = { temperature: new Tensor('float32', Float32Array.of(init.temperature), []) };
   for (const { name, data, shape } of parameters) fixed[name] = new Tensor('float32', data, shape);
@@ -122,7 +101,7 @@ export interface Sessions {
   release(): Promise<void>;
 }
 
-/** Builds graphs on demand. @throws ENGINE_FAILED, GraphError */
+/** Builds graphs on demand. @throws DEVICE_UNAVAILABLE, ENGINE_FAILED, GraphError */
 export function createSessions(config: ModelConfig, init: TrainingEngineInit): Sessions {
   const open = new Map<string, Promise<GraphRunner>>();
   const options = init.tokenCount === undefined ? {} : { tokenCount: init.tokenCount };

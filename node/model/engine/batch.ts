@@ -116,7 +116,7 @@ export class DecodeBatch {
       const ids = new Int32Array(members.length * width);
       for (const [row, index] of members.entries()) ids.set(rows[index]!.prompt, row * width);
       const shape = [members.length, width];
-      const outputs = await this.#sessions.prefill.run({ ...this.#job.weights, input_ids: intTensor(ids, shape) });
+      const outputs = await this.#sessions.prefill.run({ input_ids: intTensor(ids, shape) }, this.#job.weights);
       for (const [row, index] of members.entries())
         this.#fillRow(rows[index]!.at, outputs, row, width, lengths[index]!);
     }
@@ -138,7 +138,7 @@ export class DecodeBatch {
     const ids = Int32Array.from(this.#rows, (row, k) =>
       row.kind === 'prompt' ? row.request.prompt[this.#lengths[k]!]! : row.sequence.lastToken,
     );
-    const outputs = await this.#sessions.decode.run(this.#feeds(ids, lengths));
+    const outputs = await this.#sessions.decode.run(this.#feeds(ids, lengths), this.#job.weights);
     for (let layer = 0; layer < this.#config.layers; layer++) {
       const names = cacheNames(layer);
       this.#cache.append('keys', layer, floatsOf(outputs, names.newKey), lengths);
@@ -150,7 +150,7 @@ export class DecodeBatch {
 
   #feeds(ids: Int32Array, lengths: Int32Array): Tensors {
     const { layers, keyValueHeads, headDim } = this.#config;
-    const feeds: Record<string, Tensors[string]> = { ...this.#job.weights };
+    const feeds: Record<string, Tensors[string]> = {};
     const count = ids.length;
     const shape = [count, keyValueHeads, this.#cache.capacity, headDim];
     feeds.input_ids = intTensor(ids, [count]);

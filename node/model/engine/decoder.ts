@@ -4,6 +4,7 @@
 import { SwarmError } from '../../protocol/errors.ts';
 import type { GeneratedSequence } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
+import type { Placement } from '../device.ts';
 import { buildDecodeGraph } from '../llama/decode.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob, type DecodeSessions } from './batch.ts';
@@ -13,8 +14,7 @@ import { createGraphSession } from './session.ts';
 /** More rows than this win nothing on a CPU and cost memory: 64, 128 and 256 take the same CPU time a token (measured, starter). */
 const MAX_ROWS = 128;
 
-export interface DecoderInit {
-  readonly threads: number;
+export interface DecoderInit extends Placement {
   /** bytes that the key/value cache may take */
   readonly cacheBytes: number;
   /** bytes that one prefill pass's activations may take, by a rough count */
@@ -62,8 +62,8 @@ function rowBudget(config: ModelConfig, tokens: number, cacheBytes: number): num
 /** A decoder of one config: one session, whichever policy it runs. */
 export async function createDecoder(config: ModelConfig, init: DecoderInit): Promise<Decoder> {
   const sessions: DecodeSessions = {
-    decode: await createGraphSession(buildDecodeGraph(config), init.threads),
-    prefill: await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init.threads),
+    decode: await createGraphSession(buildDecodeGraph(config), init),
+    prefill: await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init),
     activationBytes: init.activationBytes,
   };
   /** of the last call, for the next */

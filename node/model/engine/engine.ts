@@ -40,7 +40,7 @@ const interrupted = (): SwarmError => new SwarmError('INTERRUPTED', 'The work wa
  * @param init `threads` of ONNX Runtime; `memoryBytes` for weights, cache and activations together
  */
 export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
-  const limits: EngineLimits = { threads: init.threads, memoryBytes: init.memoryBytes };
+  const { logger, workerEntry, ...limits } = init;
   let running: { readonly worker: Worker; readonly exited: Promise<void> } | null = null;
   const pending = new Map<number, Pending>();
   let nextId = 1;
@@ -53,7 +53,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     pending.clear();
   };
   const start = (): NonNullable<typeof running> => {
-    const worker = new Worker(init.workerEntry ?? ownWorkerEntry(), {
+    const worker = new Worker(workerEntry ?? ownWorkerEntry(), {
       workerData: limits,
       resourceLimits: RESOURCE_LIMITS,
     });
@@ -68,7 +68,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
       });
     });
     worker.on('error', (error) => {
-      init.logger?.error({ error: errorText(error) }, 'model engine failed');
+      logger?.error({ error: errorText(error) }, 'model engine failed');
       die(new SwarmError('ENGINE_FAILED', `The model engine failed: ${errorText(error)}`, {}, { cause: error }));
     });
     worker.on('message', (message: FromWorker) => {

@@ -10,6 +10,7 @@ import type {
   ReplayRequest,
   SamplingSettings,
 } from '../../protocol/ports.ts';
+import type { Placement } from '../device.ts';
 
 /** Gaussian noise added to every weight after loading: what a liar of the demo does. `scale` is relative to the tensor's own spread. */
 export interface AlterWeights {
@@ -17,9 +18,7 @@ export interface AlterWeights {
   readonly scale: number;
 }
 
-export interface EngineLimits {
-  /** threads of ONNX Runtime */
-  readonly threads: number;
+export interface EngineLimits extends Placement {
   /** bytes for weights, cache and activations together */
   readonly memoryBytes: number;
 }

@@ -128,12 +128,12 @@ export function createPolicies(limits: EngineLimits): Policies {
 
   const buildRunner = async (config: ModelConfig): Promise<ConfigRunner> => ({
     decoder: await createDecoder(config, {
-      threads: limits.threads,
+      ...limits,
       cacheBytes: limits.memoryBytes * CACHE_SHARE,
       activationBytes: limits.memoryBytes * ACTIVATIONS_SHARE,
     }),
     replayer: createReplayer(config, {
-      threads: limits.threads,
+      ...limits,
       activationBytes: limits.memoryBytes * ACTIVATIONS_SHARE,
     }),
   });

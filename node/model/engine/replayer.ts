@@ -7,6 +7,7 @@ import { SwarmError } from '../../protocol/errors.ts';
 import type { ReplayedSequence, ReplayRequest, SamplingSettings } from '../../protocol/ports.ts';
 import { toBf16Bits } from '../bf16.ts';
 import type { ModelConfig } from '../config.ts';
+import type { Placement } from '../device.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { paddedVocabularyMask } from '../llama/scoring.ts';
 import { checkSum, hasCut, logProbability, softmax } from '../sampling/distribution.ts';
@@ -18,8 +19,7 @@ import { createGraphSession, floatsOf, floatTensor, type GraphSession, intTensor
 /** How near a cut a second interval is given; the δ of spec/rollouts.md. */
 const CUT_DELTA = 1e-4;
 
-export interface ReplayerInit {
-  readonly threads: number;
+export interface ReplayerInit extends Placement {
   /** bytes that one pass's activations may take, by a rough count */
   readonly activationBytes: number;
   /** δ within which the other side of a cut counts as well; default 1e-4 */
@@ -136,7 +136,7 @@ export function createReplayer(config: ModelConfig, init: ReplayerInit): Replaye
     const known = sessions.get(kind);
     if (known !== undefined) return known;
     const graph = buildPrefillGraph(config, kind === 'sums' ? { scores: true } : { logits: 'all' });
-    const created = createGraphSession(graph, init.threads);
+    const created = createGraphSession(graph, init);
     sessions.set(kind, created);
     return created;
   };
@@ -153,7 +153,7 @@ export function createReplayer(config: ModelConfig, init: ReplayerInit): Replaye
       temperature: floatTensor(Float32Array.of(sampling.temperature), []),
       vocabulary_mask: floatTensor(mask, [config.vocabSize]),
     };
-    const outputs = await session.run({ ...job.weights, input_ids: input_ids!, ...(byLogits ? {} : sums) });
+    const outputs = await session.run({ input_ids: input_ids!, ...(byLogits ? {} : sums) }, job.weights);
     const hidden = floatsOf(outputs, 'hidden');
     const scratch = new Float64Array(tokenCount);
     pass.members.forEach((index, row) => {

@@ -1,9 +1,12 @@
-// One ONNX Runtime session of a built graph. Its pool never spins while it waits: several roles share a machine
-// (spec: design.md, "Threads that wait must not spin"). It keeps no arena and no memory patterns: shapes change with every
-// batch, and each new one would add to both. Synchronous inside: only ever used in a worker thread or a test.
+// One session of a built graph, on the device that its placement names. On the CPU weights are inputs: feeding them copies
+// nothing, and a policy's change builds nothing. On a GPU they would travel at every run, so there the graph is bound to a
+// policy's weights as it comes, and the newest two bindings are kept (design.md "Any vendor's GPU").
+// Synchronous inside: only ever used in a worker thread or a test.
 
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
+import { modelFor, openSession, type Placement } from '../device.ts';
+import { bindInputs } from '../graph/bind.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
 import type { Weights } from '../weights.ts';
 
@@ -11,10 +14,17 @@ import type { Weights } from '../weights.ts';
 export type Tensors = Readonly<Record<string, Tensor>>;
 
 export interface GraphSession {
-  /** @throws {SwarmError} ENGINE_FAILED */
-  run(feeds: Tensors): Promise<Tensors>;
+  /**
+   * @param feeds what changes from run to run
+   * @param weights a policy's tensors: the same object for the same policy; what the graph does not read is left out
+   * @throws {SwarmError} ENGINE_FAILED
+   */
+  run(feeds: Tensors, weights?: Tensors): Promise<Tensors>;
   dispose(): Promise<void>;
 }
+
+/** Policies that a GPU's session is bound to at once: the one in use, and the one before or after it. */
+const MAX_BINDINGS = 2;
 
 /** float32 input over an array that stays the caller's: fed without a copy. */
 export function floatTensor(data: Float32Array, shape: readonly number[]): Tensor {
@@ -37,37 +47,69 @@ export function weightFeeds(weights: Weights): Tensors {
   return feeds;
 }
 
-function failed(what: string, cause: unknown): SwarmError {
-  return new SwarmError('ENGINE_FAILED', `ONNX Runtime cannot ${what}: ${errorText(cause)}`, {}, { cause });
+type Run = (session: InferenceSession, feeds: Tensors) => Promise<Tensors>;
+
+function runner(graph: BuiltGraph): Run {
+  const outputs = graph.outputs.map(({ name }) => name);
+  return async (session, feeds) => {
+    try {
+      return (await session.run(feeds, outputs)) as Tensors;
+    } catch (cause) {
+      const message = `ONNX Runtime cannot run a model graph: ${errorText(cause)}`;
+      throw new SwarmError('ENGINE_FAILED', message, {}, { cause });
+    }
+  };
 }
 
 /**
- * A CPU session of the graph.
- * @param threads of ONNX Runtime's pool, the caller's own included
- * @throws {SwarmError} ENGINE_FAILED
+ * A session of the graph.
+ * @throws {SwarmError} DEVICE_UNAVAILABLE, ENGINE_FAILED
  */
-export async function createGraphSession(graph: BuiltGraph, threads: number): Promise<GraphSession> {
-  const session = await InferenceSession.create(graph.model, {
-    executionProviders: ['cpu'],
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    enableCpuMemArena: false,
-    enableMemPattern: false,
-    logSeverityLevel: 3,
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  }).catch((cause: unknown) => {
-    throw failed('build a session', cause);
-  });
-  const outputs = graph.outputs.map(({ name }) => name);
+export async function createGraphSession(graph: BuiltGraph, placement: Placement): Promise<GraphSession> {
+  return (placement.device ?? 'cpu') === 'cpu'
+    ? createFedSession(graph, placement)
+    : createBoundSession(graph, placement);
+}
+
+async function createFedSession(graph: BuiltGraph, placement: Placement): Promise<GraphSession> {
+  const session = await openSession(modelFor(graph, placement.device), placement);
+  const run = runner(graph);
   return {
-    run: async (feeds) => {
-      try {
-        return (await session.run(feeds, outputs)) as Tensors;
-      } catch (cause) {
-        throw failed('run a model graph', cause);
-      }
-    },
+    run: (feeds, weights) => run(session, weights === undefined ? feeds : { ...weights, ...feeds }),
     dispose: () => session.release(),
+  };
+}
+
+const NO_WEIGHTS: Tensors = {};
+
+/** Opens its sessions when they are first run, one for each policy. */
+function createBoundSession(graph: BuiltGraph, placement: Placement): GraphSession {
+  const run = runner(graph);
+  const model = modelFor(graph, placement.device);
+  /** in order of use, the most recent last */
+  const bindings = new Map<Tensors, InferenceSession>();
+  const bind = async (weights: Tensors): Promise<InferenceSession> => {
+    const tensors = Object.entries(weights).map(
+      ([name, { dims, data }]) => [name, { shape: dims, data: data as Float32Array }] as const,
+    );
+    const { model: bound, externalData } = bindInputs(model, new Map(tensors));
+    return openSession(bound, placement, { externalData });
+  };
+  return {
+    run: async (feeds, weights = NO_WEIGHTS) => {
+      const session = bindings.get(weights) ?? (await bind(weights));
+      bindings.delete(weights);
+      bindings.set(weights, session);
+      for (const [oldest, unused] of bindings) {
+        if (bindings.size <= MAX_BINDINGS) break;
+        bindings.delete(oldest);
+        await unused.release();
+      }
+      return run(session, feeds);
+    },
+    dispose: async () => {
+      for (const session of bindings.values()) await session.release();
+      bindings.clear();
+    },
   };
 }

@@ -1,0 +1,153 @@
+// Generation, replay and training on a GPU interface (SwiftShader): the same numbers as on the CPU, each policy with its
+// own weights, and nothing but sums of shapes handed back to the CPU.
+
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { test } from 'node:test';
+import { createDecoder } from '../../../../node/model/engine/decoder.ts';
+import { createReplayer } from '../../../../node/model/engine/replayer.ts';
+import { type Tensors, weightFeeds } from '../../../../node/model/engine/session.ts';
+import type { GeneratedSequence, ReplayedSequence, SamplingSettings } from '../../../../node/protocol/ports.ts';
+import { openTrainingCore } from '../../../../trainer/engine/core.ts';
+import type { TrainSequence } from '../../../../trainer/engine/engine.ts';
+import { LOSS_NAMES } from '../../../../trainer/grpo/losses.ts';
+import { type RandomModel, randomModel } from '../../../support/random-model.ts';
+import { onSwiftShader } from '../../../support/swiftshader.ts';
+
+const DEVICES = ['cpu', 'webgpu'] as const;
+const MEMORY = { threads: 1, cacheBytes: 16 << 20, activationBytes: 16 << 20 };
+const seed = (k: number): Uint8Array => createHash('sha256').update(`seed ${k}`).digest();
+const sampling = (change: Partial<SamplingSettings> = {}): SamplingSettings => ({
+  ...{ temperature: 0.8, topK: 0, topP: 1, maxNewTokens: 12, endTokens: [1], tokenCount: 24 },
+  ...change,
+});
+
+/** Largest difference of two arrays of one length. */
+function difference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  assert.equal(a.length, b.length);
+  return Array.from(a).reduce((worst, value, i) => Math.max(worst, Math.abs(value - b[i]!)), 0);
+}
+
+/** Two groups of ragged prompts, four sequences each, under each policy in turn and once more under the first. */
+async function generateOn(device: (typeof DEVICES)[number], { config }: RandomModel, policies: readonly Tensors[]) {
+  const decoder = await createDecoder(config, { ...MEMORY, device });
+  const groups = [[2, 3, 4, 5, 6, 7, 8, 9], [10]].map((prompt, g) => ({
+    prompt: Uint32Array.from(prompt),
+    sequenceSeeds: [0, 1, 2, 3].map((i) => seed(10 * g + i)),
+  }));
+  const made: GeneratedSequence[][] = [];
+  for (const weights of [...policies, policies[0]!]) {
+    made.push((await decoder.generate({ weights, sampling: sampling(), groups })).flat());
+  }
+  await decoder.dispose();
+  return made;
+}
+
+async function replayOn(
+  device: (typeof DEVICES)[number],
+  { config }: RandomModel,
+  weights: Tensors,
+  change: Partial<SamplingSettings>,
+): Promise<ReplayedSequence[]> {
+  const replayer = createReplayer(config, { ...MEMORY, device });
+  const sequences = [
+    [
+      [2, 3, 4],
+      [5, 6, 7, 8, 1],
+    ],
+    [[9], [10, 11]],
+  ].map(([prompt, tokens]) => ({ prompt: Uint32Array.from(prompt!), tokens: Uint32Array.from(tokens!) }));
+  const answers = await replayer.replay({ weights, sampling: sampling(change), sequences });
+  await replayer.dispose();
+  return answers;
+}
+
+function trainOn(device: (typeof DEVICES)[number], { configJson }: RandomModel, loss: (typeof LOSS_NAMES)[number]) {
+  return openTrainingCore({
+    source: { configJson, seed: 3 },
+    objective: {
+      ...{ loss, lossSettings: {}, klCoef: 0.1, entropyCoef: 0.01, normalisation: 'token', maxNewTokens: 8 },
+    },
+    temperature: 0.7,
+    tokenCount: 22,
+    optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 },
+    schedule: { learningRate: 1e-3, warmupSteps: 0 },
+    clipNorm: 1,
+    microBatchTokens: 16,
+    threads: 1,
+    device,
+  });
+}
+
+const batch: readonly TrainSequence[] = [
+  [
+    [2, 3],
+    [4, 5, 1],
+  ],
+  [
+    [2, 3, 4, 5],
+    [6, 1],
+  ],
+  [[7], [8, 9, 10, 11, 1]],
+].map(([prompt, tokens], k) => ({
+  prompt: Uint32Array.from(prompt!),
+  tokens: Uint32Array.from(tokens!),
+  advantage: [1, -0.5, 0.3][k]!,
+  logprobsWorker: Float32Array.from(tokens!, (_, i) => -3.1 - 0.2 * i),
+}));
+
+onSwiftShader(import.meta.filename, () => {
+  test('generation draws the same tokens, under whichever policy', async () => {
+    const model = randomModel({ attentionBias: true });
+    const policies = [model, randomModel({ attentionBias: true }, 2), randomModel({ attentionBias: true }, 3)].map(
+      ({ weights }) => weightFeeds(weights),
+    );
+    const [expected, found] = [await generateOn('cpu', model, policies), await generateOn('webgpu', model, policies)];
+    assert.notDeepEqual(expected[0]![0]!.tokens, expected[1]![0]!.tokens);
+    for (const [k, sequences] of expected.entries()) {
+      for (const [i, { tokens, logprobs }] of sequences.entries()) {
+        assert.deepEqual(found[k]![i]!.tokens, tokens, `policy ${k}, sequence ${i}`);
+        assert.ok(difference(found[k]![i]!.logprobs, logprobs) < 1e-4);
+      }
+    }
+  });
+
+  test('replay gives the same log-probs and places in the distribution, with and without a cut', async () => {
+    const model = randomModel({ tiedHead: false, mlpBias: true });
+    const weights = weightFeeds(model.weights);
+    for (const change of [{}, { topK: 5 }, { tokenCount: 20 }]) {
+      const [expected, found] = [
+        await replayOn('cpu', model, weights, change),
+        await replayOn('webgpu', model, weights, change),
+      ];
+      for (const [i, { logprobs, below, upTo }] of expected.entries()) {
+        assert.ok(difference(found[i]!.logprobs, logprobs) < 1e-4);
+        assert.ok(difference(found[i]!.below, below) < 1e-5 && difference(found[i]!.upTo, upTo) < 1e-5);
+      }
+    }
+  });
+
+  test('a training step has the same loss, gradient and weights', async () => {
+    const model = randomModel();
+    for (const loss of LOSS_NAMES.slice(0, 2)) {
+      const [expected, found] = await Promise.all(
+        DEVICES.map(async (device) => {
+          const engine = await trainOn(device, model, loss);
+          const metrics = [await engine.update(batch), await engine.update(batch)];
+          const logprobs = await engine.logprobs(batch);
+          await engine.close();
+          return { metrics, logprobs };
+        }),
+      );
+      for (const [k, metrics] of expected!.metrics.entries()) {
+        for (const name of ['loss', 'gradNorm', 'entropy', 'klEstimate'] as const) {
+          assert.ok(
+            Math.abs(metrics[name] - found!.metrics[k]![name]) < 1e-4 * Math.max(1, Math.abs(metrics[name])),
+            name,
+          );
+        }
+      }
+      for (const [k, row] of expected!.logprobs.entries()) assert.ok(difference(found!.logprobs[k]!, row) < 1e-4);
+    }
+  });
+});
