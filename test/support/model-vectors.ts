@@ -1,4 +1,4 @@
-// The model cases of the vector folder: which are ours now, which belong to a later issue, and what each expects.
+// The model cases of the vector folder, and what each expects.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -7,28 +7,16 @@ import { readSafetensors } from '../../node/model/safetensors.ts';
 import type { Weights, WeightTensor } from '../../node/model/weights.ts';
 import { vectorsDir } from './vectors-dir.ts';
 
-/** Families of a later issue, skipped by name: other architectures and scaled rotary embeddings. */
-const LATER = [
-  'llama-linear-rope',
-  'llama-yarn-rope',
-  'llama3-rope',
-  'mistral-full-attention',
-  'qwen2-tied-sharded',
-  'qwen3-qk-norm',
-];
-
 export interface ModelCase {
   readonly name: string;
   readonly dir: string;
-  /** why it is skipped, or false */
-  readonly skip: string | false;
 }
 
 export function modelCases(): ModelCase[] {
   const root = join(vectorsDir(), 'models');
   return readdirSync(root)
     .sort()
-    .map((name) => ({ name, dir: join(root, name), skip: LATER.includes(name) && 'a family of a later issue' }));
+    .map((name) => ({ name, dir: join(root, name) }));
 }
 
 export interface LoadedCase extends ModelFolder {

@@ -11,25 +11,29 @@ const ROOT = join(import.meta.dirname, '..', '..');
 /** Modules through which tests reach the vectors; a file that imports one, or reads the variable itself, is a vector test. */
 const READS_VECTORS = /support\/(vectors-dir|model-vectors|grpo-vectors)\.ts'|MURMUR_VECTORS/;
 
-/** Not run here but named as skipped, by `LATER_CASES`: tokenizers and chats belong to a later issue. */
-const LATER_FILES = new Set(['test/node/model/tokenizer.test.ts']);
-const LATER_CASES = 'test/support/later-vectors.ts';
-
 const FILES = ['rollouts.json', 'toploc.json', 'grpo.json'];
 const MODEL_FILES = ['config.json', 'expected.json', 'expected.safetensors'];
+const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json', 'expected.json'];
 
 /** What DIR lacks, in words; [] when it is whole. */
 function problemsOf(dir: string): string[] {
   if (!existsSync(dir) || !statSync(dir).isDirectory()) return [`${dir} is no folder`];
   const problems = FILES.filter((name) => !existsSync(join(dir, name))).map((name) => `${name} is missing`);
-  const models = join(dir, 'models');
-  const names = existsSync(models) ? readdirSync(models) : [];
-  if (names.length === 0) problems.push('models/ is missing or empty');
-  for (const name of names) {
-    const files = new Set(readdirSync(join(models, name)));
-    for (const file of MODEL_FILES) if (!files.has(file)) problems.push(`models/${name}/${file} is missing`);
-    const isWeights = (file: string): boolean => file.startsWith('model') && file.endsWith('.safetensors');
-    if (![...files].some(isWeights)) problems.push(`models/${name} has no model*.safetensors`);
+  for (const [kind, files] of [
+    ['models', MODEL_FILES],
+    ['tokenizers', TOKENIZER_FILES],
+  ] as const) {
+    const folder = join(dir, kind);
+    const names = existsSync(folder) ? readdirSync(folder) : [];
+    if (names.length === 0) problems.push(`${kind}/ is missing or empty`);
+    for (const name of names) {
+      const found = new Set(readdirSync(join(folder, name)));
+      for (const file of files) if (!found.has(file)) problems.push(`${kind}/${name}/${file} is missing`);
+      const isWeights = (file: string): boolean => file.startsWith('model') && file.endsWith('.safetensors');
+      if (kind === 'models' && ![...found].some(isWeights)) {
+        problems.push(`models/${name} has no model*.safetensors`);
+      }
+    }
   }
   return problems;
 }
@@ -37,7 +41,6 @@ function problemsOf(dir: string): string[] {
 /** Test files that read the vectors, as paths from the repository's root. */
 function vectorTests(): string[] {
   return globSync('test/**/*.test.ts', { cwd: ROOT })
-    .filter((file) => !LATER_FILES.has(file))
     .filter((file) => READS_VECTORS.test(readFileSync(join(ROOT, file), 'utf8')))
     .sort();
 }
@@ -63,7 +66,7 @@ if (problems.length > 0) {
 }
 const files = vectorTests();
 console.log(`vectors of ${dir}, ${files.length} test files`);
-const child = spawn(process.execPath, ['--test', '--test-timeout=120000', ...files, LATER_CASES], {
+const child = spawn(process.execPath, ['--test', '--test-timeout=120000', ...files], {
   cwd: ROOT,
   env: { ...process.env, MURMUR_VECTORS: dir },
   stdio: 'inherit',

@@ -1,6 +1,7 @@
-// The parts of a Llama that the decode graph and the whole-sequence graphs share. All activations are matrices
+// The parts of a decoder that the decode graph and the whole-sequence graphs share. All activations are matrices
 // [rows, width], one row a token; weights are graph inputs under Hugging Face's names, matrices [out, in].
-// Source: transformers' modeling_llama.py (RMSNorm, rotary embedding with half-split pairs, SwiGLU).
+// Source: transformers' modeling_llama.py (RMSNorm, rotary embedding with half-split pairs, SwiGLU), modeling_qwen3.py
+// (norms of queries and keys); a config says which of them a model has.
 
 import { type ModelConfig, requiredTensors } from '../config.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
@@ -8,6 +9,7 @@ import type { Shape } from '../graph/dim.ts';
 import { GraphError } from '../graph/error.ts';
 import { add, gather, gemm, mul, reshape, rmsNorm, rotaryEmbedding, silu } from '../graph/ops.ts';
 import type { Value } from '../graph/value.ts';
+import { attentionFactor, rotaryAngles } from './rope.ts';
 
 /** A model's weights inside one graph. */
 export interface GraphWeights {
@@ -47,24 +49,21 @@ export interface RotaryTables {
   readonly sin: Value;
 }
 
-/** cos and sin of position · theta^(−2i/headDim), [positions, headDim/2]; worked out in float64, since GPUs' cos is coarse. */
+/** cos and sin of the positions' angles, times YaRN's attention factor, [positions, headDim/2]. */
 export function rotaryTables(graph: GraphBuilder, config: ModelConfig): RotaryTables {
   return scaledTables(graph, config, 1);
 }
 
 /** The same, times a factor: rotating with them rotates and scales. */
 export function scaledTables(graph: GraphBuilder, config: ModelConfig, scale: number): RotaryTables {
-  const rows = Math.min(config.maxPositions, MAX_TABLE_ROWS);
-  const half = config.headDim / 2;
-  const table = (f: (angle: number) => number): Value => {
-    const data = new Float32Array(rows * half);
-    for (let position = 0; position < rows; position++) {
-      for (let i = 0; i < half; i++) {
-        data[position * half + i] = scale * f(position * config.ropeTheta ** ((-2 * i) / config.headDim));
-      }
-    }
-    return graph.constant(data, [rows, half]);
-  };
+  const shape = [Math.min(config.maxPositions, MAX_TABLE_ROWS), config.headDim / 2] as const;
+  const angles = rotaryAngles(config, shape[0]);
+  const factor = scale * attentionFactor(config);
+  const table = (f: (angle: number) => number): Value =>
+    graph.constant(
+      angles.map((angle) => factor * f(angle)),
+      shape,
+    );
   return { cos: table(Math.cos), sin: table(Math.sin) };
 }
 
@@ -119,11 +118,21 @@ export function projections(
   const { rotated, positions, tables, queryTables = tables } = placement;
   const rotate = (x: Value, heads: number, { cos, sin }: RotaryTables): Value =>
     rotaryEmbedding(reshape(x, rotated(heads)), positions, cos, sin);
+  const query = headNorm(weights, config, `${at}.q_norm`, linear(weights, `${at}.q_proj`, rows));
+  const key = headNorm(weights, config, `${at}.k_norm`, linear(weights, `${at}.k_proj`, rows));
   return {
-    query: rotate(linear(weights, `${at}.q_proj`, rows), config.heads, queryTables),
-    key: rotate(linear(weights, `${at}.k_proj`, rows), config.keyValueHeads, tables),
+    query: rotate(query, config.heads, queryTables),
+    key: rotate(key, config.keyValueHeads, tables),
     value: linear(weights, `${at}.v_proj`, rows),
   };
+}
+
+/** RMSNorm of each head of [rows, heads·headDim], where the config has it. */
+function headNorm(weights: GraphWeights, config: ModelConfig, name: string, x: Value): Value {
+  if (!config.queryKeyNorm) return x;
+  const heads = (x.shape[1] as number) / config.headDim;
+  const normed = norm(weights, config, name, reshape(x, [x.shape[0]!, heads, config.headDim]));
+  return reshape(normed, x.shape);
 }
 
 /** rows + down(silu(gate(n)) ∘ up(n)), n the normed rows. */

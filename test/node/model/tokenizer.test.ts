@@ -1,6 +1,7 @@
 // Tokenizers of the common kinds against what Hugging Face's own library makes of the same texts.
 
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,14 +9,14 @@ import { test } from 'node:test';
 import { loadTokenizer } from '../../../node/model/tokenizer.ts';
 import { readTokenizerFiles } from '../../../node/model/tokenizer-files.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
-import { readVector, vectorsDir } from '../../support/vectors-dir.ts';
+import { OWN_VECTORS, readVector, vectorsDir } from '../../support/vectors-dir.ts';
 
 interface Expected {
   readonly texts: { text: string; ids: number[]; ids_with_special: number[]; decoded: string }[];
   readonly chats: { text: string; ids: number[] }[];
 }
 
-for (const name of ['gpt2-style-chatml', 'llama2-style-inst', 'llama3-style-headers']) {
+for (const name of readdirSync(join(vectorsDir(), 'tokenizers')).sort()) {
   test(`${name}: texts to ids and back`, async () => {
     const tokenizer = await loadTokenizer(join(vectorsDir(), 'tokenizers', name));
     const { texts, chats } = readVector<Expected>('tokenizers', name, 'expected.json');
@@ -32,7 +33,7 @@ for (const name of ['gpt2-style-chatml', 'llama2-style-inst', 'llama3-style-head
 }
 
 test('ids and token texts, special ones too', async () => {
-  const tokenizer = await loadTokenizer(join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml'));
+  const tokenizer = await loadTokenizer(join(OWN_VECTORS, 'tokenizers', 'gpt2-style-chatml'));
   assert.equal(tokenizer.vocabSize, 700);
   assert.equal(tokenizer.idOf('<|im_end|>'), 2);
   assert.equal(tokenizer.tokenText(2), '<|im_end|>');
@@ -42,7 +43,7 @@ test('ids and token texts, special ones too', async () => {
 });
 
 test('a vocabulary larger than the model is refused, a smaller one taken', async () => {
-  const dir = join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml');
+  const dir = join(OWN_VECTORS, 'tokenizers', 'gpt2-style-chatml');
   await assert.rejects(loadTokenizer(dir, 699), (error) => isSwarmError(error, 'TOKENIZER_MISMATCH'));
   assert.equal((await loadTokenizer(dir, 704)).vocabSize, 700);
 });
@@ -51,7 +52,7 @@ test('chat_template.jinja goes into the config that is hashed and travels, and w
   const dir = await mkdtemp(join(tmpdir(), 'murmur-tokenizer-'));
   const other = await mkdtemp(join(tmpdir(), 'murmur-tokenizer-'));
   try {
-    await cp(join(vectorsDir(), 'tokenizers', 'gpt2-style-chatml'), dir, { recursive: true });
+    await cp(join(OWN_VECTORS, 'tokenizers', 'gpt2-style-chatml'), dir, { recursive: true });
     const found = await readTokenizerFiles(dir);
     assert.deepEqual(Buffer.from(found.tokenizerConfig), await readFile(join(dir, 'tokenizer_config.json')));
     await writeFile(join(dir, 'chat_template.jinja'), '{{ "é" }}');
