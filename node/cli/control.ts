@@ -81,10 +81,7 @@ function onLines(socket: Socket, onLine: (line: string) => void): void {
 }
 
 /** The answer to one line of a request, itself one line. Never throws: a refusal is an answer with a code. */
-export async function answerLine(
-  line: string,
-  handlers: Readonly<Record<string, ControlHandler>>,
-): Promise<string> {
+export async function answerLine(line: string, handlers: Readonly<Record<string, ControlHandler>>): Promise<string> {
   try {
     const request = (JSON.parse(line) ?? {}) as { method?: unknown; params?: unknown };
     const { method } = request;
@@ -100,7 +97,8 @@ export async function answerLine(
 
 /**
  * Asks the node that runs on `dataDir`.
- * @throws {SwarmError} NO_RUNNING_NODE when nothing listens there; the node's own code when it refuses
+ * @throws {SwarmError} NO_RUNNING_NODE when nothing listens there; CONTROL_REFUSED when this user may not ask;
+ *   CONTROL_TIMEOUT; CONTROL_FAILED when the answer breaks off or is none; the node's own code when it refuses
  */
 export async function askControl(
   dataDir: string,
@@ -113,29 +111,68 @@ export async function askControl(
   socket.setTimeout(timeoutMs);
   try {
     const line = await new Promise<string>((done, fail) => {
-      socket.once('error', () => fail(noNode(dataDir)));
+      socket.once('error', (cause) => fail(connectError(cause, dataDir, path)));
       socket.once('timeout', () =>
-        fail(new SwarmError('CONTROL_FAILED', `the node at ${dataDir} did not answer in ${timeoutMs} ms`)),
+        fail(
+          new SwarmError(
+            'CONTROL_TIMEOUT',
+            `the node at ${dataDir} did not answer in ${timeoutMs} ms; it may be busy: ask again`,
+            { dataDir, timeoutMs },
+          ),
+        ),
       );
-      socket.once('close', () =>
-        fail(new SwarmError('CONTROL_FAILED', `the node at ${dataDir} closed the connection`)),
-      );
+      socket.once('close', () => fail(brokenAnswer(dataDir, 'it closed the connection')));
       onLines(socket, done);
       socket.write(`${JSON.stringify({ method, params })}\n`);
     });
-    const reply = JSON.parse(line) as { ok: boolean; result?: unknown; error?: { code: ErrorCode; message: string } };
-    if (!reply.ok)
-      throw new SwarmError(reply.error?.code ?? 'CONTROL_FAILED', reply.error?.message ?? 'the node refused');
-    return reply.result;
+    return resultOf(line, dataDir);
   } finally {
     socket.destroy();
   }
 }
 
-function noNode(dataDir: string): SwarmError {
-  return new SwarmError(
-    'NO_RUNNING_NODE',
-    `no murmur node runs on ${dataDir}; start one (murmur node), name its --data-dir, or give --join <address> to look as an observer`,
-    { dataDir },
-  );
+interface Reply {
+  readonly ok?: unknown;
+  readonly result?: unknown;
+  readonly error?: { readonly code?: ErrorCode; readonly message?: string };
+}
+
+/** What the node answered; throws what it refused with. */
+function resultOf(line: string, dataDir: string): unknown {
+  let reply: Reply | null;
+  try {
+    reply = JSON.parse(line) as Reply | null;
+  } catch (cause) {
+    throw brokenAnswer(dataDir, 'its answer is not JSON', cause);
+  }
+  if (reply?.ok === true) return reply.result;
+  if (reply?.ok !== false) throw brokenAnswer(dataDir, 'its answer is none of ours');
+  throw new SwarmError(reply.error?.code ?? 'CONTROL_FAILED', reply.error?.message ?? 'the node refused');
+}
+
+function brokenAnswer(dataDir: string, what: string, cause?: unknown): SwarmError {
+  const message = `the node at ${dataDir} did not answer: ${what}; it may be ending, or of another version`;
+  return new SwarmError('CONTROL_FAILED', message, { dataDir }, { cause });
+}
+
+/** Nobody there, not allowed, or something else: errno names of connect(2). */
+function connectError(cause: unknown, dataDir: string, path: string): SwarmError {
+  const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  // ENOTSOCK: a file of that name that is no socket.
+  if (['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'ENOTDIR'].includes(errno)) {
+    return new SwarmError(
+      'NO_RUNNING_NODE',
+      `no murmur node runs on ${dataDir}; start one (murmur node), name its --data-dir, or give --join <address> to look as an observer`,
+      { dataDir },
+    );
+  }
+  if (errno === 'EACCES' || errno === 'EPERM') {
+    return new SwarmError(
+      'CONTROL_REFUSED',
+      `the node at ${dataDir} runs as another user: ask as that user, or give --join <address> to look as an observer`,
+      { dataDir, path },
+      { cause },
+    );
+  }
+  return brokenAnswer(dataDir, errorText(cause), cause);
 }

@@ -20,6 +20,7 @@ export function participantInspector(participant: Participant, view: RoleView): 
     book: participant.book,
     inbox: participant.inbox,
     blobs: participant.store.blobs,
+    fetcher: participant.fetcher,
     tokenizerOf: async (id) =>
       (await participant
         .followed()

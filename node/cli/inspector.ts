@@ -4,11 +4,11 @@
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { decodeBody, type GroupBody } from '../protocol/body.ts';
 import { toHex } from '../protocol/bytes.ts';
-import { SwarmError } from '../protocol/errors.ts';
+import { isSwarmError, SwarmError } from '../protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../protocol/group.ts';
 import { peerIdStringOf } from '../protocol/keys.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
-import type { BlobStore, Inbox, SignedMessage } from '../protocol/ports.ts';
+import type { BlobFetcher, BlobStore, Inbox, SignedMessage } from '../protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../protocol/verdict.ts';
 import { completionText } from './evaluate.ts';
 import type { KnownRecipe, RecipeBook } from './recipe-book.ts';
@@ -17,6 +17,8 @@ export interface InspectorComponents {
   readonly book: RecipeBook;
   readonly inbox: Inbox;
   readonly blobs: BlobStore;
+  /** where a body that is not here is looked for */
+  readonly fetcher: Pick<BlobFetcher, 'fetch'>;
   /** of the policies of a recipe; null while none is here */
   readonly tokenizerOf: (recipeIdHex: string) => Promise<Tokenizer | null>;
   readonly hasPolicy: (recipeIdHex: string, policyRoot: string) => Promise<boolean>;
@@ -26,9 +28,13 @@ export interface InspectorComponents {
 
 export type Row = Readonly<Record<string, unknown>>;
 export type Params = Readonly<Record<string, unknown>>;
-export type InspectHandlers = Readonly<Record<string, (params: Params) => Promise<unknown>>>;
+/** What can be asked; the names of the control methods, and (but for `rollout`) of the commands. */
+export const INSPECT_METHODS = ['status', 'peers', 'recipes', 'rollouts', 'rollout', 'verdicts', 'weights'] as const;
+export type InspectMethod = (typeof INSPECT_METHODS)[number];
+export type InspectHandlers = Readonly<Record<InspectMethod, (params: Params) => Promise<unknown>>>;
 
 const DEFAULT_LIMIT = 20;
+const BODY_TIMEOUT_MS = 10_000;
 const MILLION = 1e6;
 
 /** Handlers by method name, for the control socket and for local use. */
@@ -105,17 +111,31 @@ export function createInspector(components: InspectorComponents): InspectHandler
     const id = recipe.resolved.recipeIdHex;
     const group = decodeGroup(message.payload);
     const verdicts = (await verdictsByGroup(id)).get(message.idHex);
-    const bodyHash = toHex(group.bodyHash);
     const tokenizer = await components.tokenizerOf(id);
     const base = {
       ...groupRow(message, group),
       recipe: recipe.resolved.recipe.name,
       verdicts: (verdicts ?? []).map(verdictRow),
     };
-    if (tokenizer === null || !(await components.blobs.has(bodyHash))) {
-      return { ...base, body: 'not here (bodies are deleted once they are too old to be trained on)' };
+    if (tokenizer === null) return { ...base, body: 'its policy has not been fetched yet, nor its tokenizer' };
+    const bytes = await bodyBytes(message, group);
+    if (bytes === null) return { ...base, body: 'not to be had (bodies are deleted once too old to be trained on)' };
+    return { ...base, ...bodyRow(decodeBody(bytes), group, tokenizer) };
+  }
+
+  /** From disk, else from peers (nothing of it stays here then); null when nobody has it. */
+  async function bodyBytes(message: SignedMessage, group: GroupAnnouncement): Promise<Uint8Array | null> {
+    const hashHex = toHex(group.bodyHash);
+    if (await components.blobs.has(hashHex)) return components.blobs.get(hashHex);
+    try {
+      const from = [message.peerIdString];
+      return await components.fetcher.fetch(hashHex, { sizeBytes: group.bodyBytes, from, timeoutMs: BODY_TIMEOUT_MS });
+    } catch (error) {
+      if (isSwarmError(error, 'BLOB_MISSING', 'BLOB_CORRUPT', 'REQUEST_TIMEOUT')) return null;
+      throw error;
+    } finally {
+      await components.blobs.delete(hashHex);
     }
-    return { ...base, ...bodyRow(decodeBody(await components.blobs.get(bodyHash)), group, tokenizer) };
   }
 
   return {

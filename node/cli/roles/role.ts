@@ -9,6 +9,7 @@ import { type ControlHandler, controlSocketPath, serveControl } from '../control
 import { createReporter, type EmitEvent } from '../events.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
 import { participantInspector, type RoleView, saveStatus } from '../inspect-participant.ts';
+import { INSPECT_METHODS, type InspectMethod } from '../inspector.ts';
 import type { NetworkOptions } from '../options.ts';
 import { createParticipant, type Participant } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
@@ -30,7 +31,6 @@ export interface RoleContext {
 
 export interface Role {
   readonly view: RoleView;
-  readonly control?: Readonly<Record<string, ControlHandler>>;
 }
 
 const STATUS_EVERY_MS = 5_000;
@@ -55,7 +55,18 @@ export async function runRole(
   process.stdout.on('error', () => ending.abort());
   const stops: (() => Promise<void> | void)[] = [];
   const participant = await createParticipant({ emit, logger }, options);
+  const starting = Promise.withResolvers<Role>();
   try {
+    const control = await serveControl(options.dataDir, controlHandlers(participant, starting.promise));
+    stops.push(() => control.close());
+    // Whoever hears this may ask through the control socket.
+    emit({
+      event: 'listening',
+      peerId: participant.keyPair.peerIdString,
+      network: options.network,
+      addresses: participant.host.addresses(),
+      dataDir: options.dataDir,
+    });
     const role = await start({
       participant,
       emit,
@@ -69,14 +80,7 @@ export async function runRole(
         ending.abort();
       },
     });
-    const inspector = participantInspector(participant, role.view);
-    const control = await serveControl(options.dataDir, {
-      ...inspector,
-      identity: async () => ({ publicKey: toHex(participant.keyPair.publicKey) }),
-      submit: submitHandler(participant),
-      ...role.control,
-    });
-    stops.push(() => control.close());
+    starting.resolve(role);
     while (!ending.signal.aborted) {
       await saveStatus(participant, role.view).catch((error: unknown) =>
         logger.warn({ error: errorText(error) }, 'status not saved'),
@@ -94,6 +98,22 @@ export async function runRole(
   if (failure !== null) throw (failure as { readonly error: unknown }).error;
   emit({ event: 'stopped' });
   return EXIT_OK;
+}
+
+/** What the control socket answers; questions about a role wait until it has started. */
+function controlHandlers(participant: Participant, starting: Promise<Role>): Readonly<Record<string, ControlHandler>> {
+  const inspector = starting.then(({ view }) => participantInspector(participant, view));
+  // A role that fails to start ends the process, and the questions with it.
+  inspector.catch(() => undefined);
+  const ask =
+    (method: InspectMethod): ControlHandler =>
+    async (params) =>
+      (await inspector)[method](params);
+  return {
+    ...Object.fromEntries(INSPECT_METHODS.map((method) => [method, ask(method)])),
+    identity: async () => ({ publicKey: toHex(participant.keyPair.publicKey) }),
+    submit: submitHandler(participant),
+  };
 }
 
 /** `murmur submit` beside a running node: signed with the node's key. */

@@ -1,9 +1,10 @@
 // The control socket: what is asked is answered, and whatever else arrives costs its own connection only.
 
 import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, stat } from 'node:fs/promises';
-import { connect } from 'node:net';
+import { chmod, mkdir, stat, writeFile } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { askControl, type ControlHandler, controlSocketPath, serveControl } from '../../../node/cli/control.ts';
@@ -129,5 +130,53 @@ test('a handler that takes too long is not waited for', async (t) => {
   const dir = await tempDir(t);
   const control = await serveControl(dir, { never: () => new Promise(() => {}) });
   t.after(() => control.close());
-  await assert.rejects(askControl(dir, 'never', {}, 50), (e) => isSwarmError(e, 'CONTROL_FAILED'));
+  await assert.rejects(askControl(dir, 'never', {}, 50), (e) => isSwarmError(e, 'CONTROL_TIMEOUT'));
 });
+
+/** A server at the socket's place that answers every connection in its own way. */
+async function impostor(t: TestContext, onConnection: (socket: Socket) => void): Promise<string> {
+  const dir = await tempDir(t);
+  const server = createServer((socket) => onConnection(socket.resume()));
+  await new Promise<void>((done) => server.listen(controlSocketPath(dir), done));
+  t.after(() => new Promise((done) => server.close(done)));
+  return dir;
+}
+
+test('an answer that breaks off, or is none of ours, is told from no node', async (t) => {
+  const failed = (e: unknown): boolean => isSwarmError(e, 'CONTROL_FAILED');
+  await assert.rejects(askControl(await impostor(t, (socket) => socket.end()), 'status'), failed);
+  for (const said of ['hello', 'null', '7', '{"ok":"yes"}']) {
+    const dir = await impostor(t, (socket) => socket.once('data', () => socket.end(`${said}\n`)));
+    await assert.rejects(askControl(dir, 'status'), failed, said);
+  }
+});
+
+test('a socket that a killed node left, or a file of its name, is no node', async (t) => {
+  const dir = await tempDir(t);
+  const listen = `require('node:net').createServer().listen(process.argv[1], () => process.kill(process.pid, 'SIGKILL'))`;
+  spawnSync(process.execPath, ['-e', listen, controlSocketPath(dir)]);
+  assert.ok((await stat(controlSocketPath(dir))).isSocket());
+  await assert.rejects(askControl(dir, 'status'), (e) => isSwarmError(e, 'NO_RUNNING_NODE'));
+  const other = await tempDir(t);
+  await writeFile(controlSocketPath(other), 'not a socket');
+  await assert.rejects(askControl(other, 'status'), (e) => isSwarmError(e, 'NO_RUNNING_NODE'));
+});
+
+test('a node of another user is told from none', async (t) => {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) return t.skip('only root can ask as somebody else');
+  const dir = await served(t);
+  await chmod(dir, 0o711);
+  const code = await codeAsNobody(dir);
+  assert.equal(code, 'CONTROL_REFUSED');
+});
+
+/** The code that user 65534 gets. */
+function codeAsNobody(dir: string): Promise<string> {
+  const control = new URL('../../../node/cli/control.ts', import.meta.url).href;
+  const script = `process.setgid(65534); process.setuid(65534);
+    (await import(${JSON.stringify(control)})).askControl(${JSON.stringify(dir)}, 'echo').then(() => 'answered', (e) => e.code).then(console.log)`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return new Promise((done) => child.stdout.once('data', (text) => done(String(text).trim())));
+}
