@@ -10,6 +10,14 @@ export const EXIT_BAD_INPUT = 4;
 export const EXIT_RESOURCE = 5;
 export const EXIT_INTERRUPTED = 130;
 
+const WRONG_USAGE: readonly ErrorCode[] = ['USAGE', 'BAD_ADDRESS', 'OUTPUT_EXISTS'];
+const NOTHING_THERE: readonly ErrorCode[] = [
+  'NO_RUNNING_NODE',
+  'NOT_FOUND',
+  'RECIPE_NOT_FOUND',
+  'HUB_NOT_FOUND',
+  'HUB_OFFLINE',
+];
 const BAD_INPUT: readonly ErrorCode[] = [
   'RECIPE_INVALID',
   'RECIPE_TOO_LARGE',
@@ -38,8 +46,8 @@ const RESOURCE: readonly ErrorCode[] = [
 
 /** The exit code that tells a script what kind of failure `code` is. */
 export function exitCodeOf(code: ErrorCode): number {
-  if (code === 'USAGE' || code === 'BAD_ADDRESS') return EXIT_USAGE;
-  if (code === 'NO_RUNNING_NODE' || code === 'NOT_FOUND' || code === 'RECIPE_NOT_FOUND') return EXIT_NO_NODE;
+  if (WRONG_USAGE.includes(code)) return EXIT_USAGE;
+  if (NOTHING_THERE.includes(code)) return EXIT_NO_NODE;
   if (code === 'INTERRUPTED') return EXIT_INTERRUPTED;
   if (BAD_INPUT.includes(code)) return EXIT_BAD_INPUT;
   if (RESOURCE.includes(code)) return EXIT_RESOURCE;
@@ -49,8 +57,8 @@ export function exitCodeOf(code: ErrorCode): number {
 export const EXIT_CODE_HELP = `Exit codes:
   0    done
   1    failed
-  2    wrong usage (flags, arguments, addresses)
-  3    nothing there: no running node, no such recipe or group
+  2    wrong usage (flags, arguments, addresses, a folder that is not to be overwritten)
+  3    nothing there: no running node, no such recipe, group, policy or hub model
   4    bad input: recipe, model or tokenizer
   5    a resource is missing: port, disk, memory, device, data directory in use
   130  interrupted`;

@@ -7,6 +7,7 @@ import { Command, CommanderError } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { demoCommand } from './commands/demo.ts';
 import { evalCommand } from './commands/eval.ts';
+import { exportCommand } from './commands/export.ts';
 import { idCommand } from './commands/id.ts';
 import { inspectCommands } from './commands/inspect.ts';
 import { nodeCommand } from './commands/node.ts';
@@ -33,6 +34,7 @@ Examples:
   murmur node --join /ip4/192.0.2.1/tcp/4001     contribute rollouts
   murmur train --recipe arrows                   train, and publish the shipped recipe "arrows"
   murmur submit recipe.yaml                      ask the trainers to train something else
+  murmur export --to hf --out ./my-policy        take the trained policy elsewhere
   murmur status                                  what the node on this machine is doing
 
 ${EXIT_CODE_HELP}`,
@@ -45,6 +47,7 @@ ${EXIT_CODE_HELP}`,
     submitCommand(),
     ...inspectCommands(),
     evalCommand(),
+    exportCommand(),
     warmUpCommand(),
     idCommand(),
   ];

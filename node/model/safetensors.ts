@@ -205,8 +205,13 @@ export async function tensorsFromBf16Safetensors(
 }
 
 /** The header of a file with these tensors in byte order of their names, padded to 8 bytes. */
-function headerFor(shapes: ReadonlyMap<string, readonly number[]>, dtype: 'F32' | 'BF16'): Uint8Array {
+function headerFor(
+  shapes: ReadonlyMap<string, readonly number[]>,
+  dtype: 'F32' | 'BF16',
+  metadata: Readonly<Record<string, string>> | null = null,
+): Uint8Array {
   const header: Record<string, unknown> = Object.create(null);
+  if (metadata !== null) header['__metadata__'] = metadata;
   let offset = 0;
   for (const name of namesInByteOrder(shapes.keys())) {
     const shape = shapes.get(name)!;
@@ -221,31 +226,39 @@ function headerFor(shapes: ReadonlyMap<string, readonly number[]>, dtype: 'F32' 
   return padded;
 }
 
-/** Joins a header and tensors' bytes in byte order of their names. */
-function assemble(
-  shapes: ReadonlyMap<string, readonly number[]>,
-  dtype: 'F32' | 'BF16',
-  bytesOf: (name: string) => Uint8Array,
-): Uint8Array {
-  return Buffer.concat([headerFor(shapes, dtype), ...namesInByteOrder(shapes.keys()).map(bytesOf)]);
-}
-
 const shapesOf = (tensors: ReadonlyMap<string, { readonly shape: readonly number[] }>) =>
   new Map([...tensors].map(([name, { shape }]) => [name, shape]));
 
-/** A safetensors file of the weights; equal weights give equal bytes. BF16 rounds to nearest even. */
-export function writeSafetensors(weights: Weights, dtype: 'F32' | 'BF16'): Uint8Array {
-  return assemble(shapesOf(weights), dtype, (name) => {
+const bytesOf = (values: Float32Array | Uint16Array): Uint8Array =>
+  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+
+/**
+ * The bytes of a safetensors file of the weights, header first, then a tensor at a time, so that no second copy of the
+ * weights is ever in memory; equal weights give equal bytes. BF16 rounds to nearest even.
+ * @param metadata free text of the header, such as what wrote it
+ */
+export function* safetensorsPieces(
+  weights: Weights,
+  dtype: 'F32' | 'BF16',
+  metadata: Readonly<Record<string, string>> | null = null,
+): Generator<Uint8Array> {
+  yield headerFor(shapesOf(weights), dtype, metadata);
+  for (const name of namesInByteOrder(weights.keys())) {
     const { data } = weights.get(name)!;
-    const values = dtype === 'F32' ? data : toBf16Bits(data);
-    return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-  });
+    yield bytesOf(dtype === 'F32' ? data : toBf16Bits(data));
+  }
+}
+
+/** The pieces in one buffer. */
+export function writeSafetensors(weights: Weights, dtype: 'F32' | 'BF16'): Uint8Array {
+  return Buffer.concat([...safetensorsPieces(weights, dtype)]);
 }
 
 /** A safetensors file of bit patterns: the same bytes that `writeSafetensors(…, 'BF16')` makes of their values. */
 export function bf16SafetensorsOf(tensors: ReadonlyMap<string, Bf16Tensor>): Uint8Array {
-  return assemble(shapesOf(tensors), 'BF16', (name) => {
-    const { bits } = tensors.get(name)!;
-    return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
-  });
+  const names = namesInByteOrder(tensors.keys());
+  return Buffer.concat([
+    headerFor(shapesOf(tensors), 'BF16'),
+    ...names.map((name) => bytesOf(tensors.get(name)!.bits)),
+  ]);
 }

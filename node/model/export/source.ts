@@ -24,6 +24,24 @@ export interface ExportSource {
   readonly files: ReadonlyMap<string, Uint8Array>;
 }
 
+async function readNamed(dir: string, name: string, isOptional: boolean): Promise<Uint8Array | null> {
+  const path = join(dir, name);
+  return readFile(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT' && isOptional) return null;
+    throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
+  });
+}
+
+/** The optional files of a model folder. @throws {SwarmError} MODEL_FILE_MISSING for one that cannot be read */
+export async function readKeptFiles(dir: string): Promise<Map<string, Uint8Array>> {
+  const files = new Map<string, Uint8Array>();
+  for (const name of KEPT) {
+    const bytes = await readNamed(dir, name, true);
+    if (bytes !== null) files.set(name, bytes);
+  }
+  return files;
+}
+
 /**
  * Reads a model folder for export.
  * @throws {SwarmError} as `loadModelFolder`; MODEL_FILE_MISSING also for a missing tokenizer
@@ -31,15 +49,7 @@ export interface ExportSource {
 export async function readExportSource(dir: string): Promise<ExportSource> {
   const { config, configJson, weights } = await loadModelFolder(dir);
   roundToBf16InPlace(weights);
-  const files = new Map<string, Uint8Array>();
-  for (const name of [...REQUIRED, ...KEPT]) {
-    const bytes = await readFile(join(dir, name)).catch((cause: NodeJS.ErrnoException) => {
-      const isOptional = cause.code === 'ENOENT' && !REQUIRED.some((required) => required === name);
-      if (isOptional) return null;
-      const path = join(dir, name);
-      throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
-    });
-    if (bytes !== null) files.set(name, bytes);
-  }
+  const files = await readKeptFiles(dir);
+  for (const name of REQUIRED) files.set(name, (await readNamed(dir, name, false))!);
   return { config, configJson, weights, files };
 }

@@ -9,7 +9,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
   ...['demo', 'node', 'train', 'verify', 'submit', 'recipes', 'status', 'peers'],
-  ...['rollouts', 'verdicts', 'weights', 'eval', 'warm-up', 'id'],
+  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'id'],
 ];
 
 test('the commands are those that are documented', () => {
