@@ -40,6 +40,9 @@ import {
   rotaryTables,
 } from '../llama/layers.ts';
 
+/** Where others run the model its own length counts; a table of so many rows and headDim 128 takes 67 MB. */
+const MAX_POSITIONS = 131_072;
+
 const BATCH = 'batch_size';
 const NEW = 'sequence_length';
 const PAST = 'past_sequence_length';
@@ -64,7 +67,7 @@ export function buildDecoderGraph(config: ModelConfig): GraphBuilder {
   const placement: Placement = {
     rotated: (heads) => [BATCH, NEW, heads * config.headDim],
     positions,
-    tables: rotaryTables(graph, config),
+    tables: rotaryTables(graph, config, MAX_POSITIONS),
   };
   const mask = scoreMask(graph, attentionMask);
   let rows = embed(weights, ids, [ROWS]);

@@ -49,14 +49,22 @@ export interface RotaryTables {
   readonly sin: Value;
 }
 
-/** cos and sin of the positions' angles, times YaRN's attention factor, [positions, headDim/2]. */
-export function rotaryTables(graph: GraphBuilder, config: ModelConfig): RotaryTables {
-  return scaledTables(graph, config, 1);
+/**
+ * cos and sin of the positions' angles, times YaRN's attention factor, [positions, headDim/2].
+ * @param maxRows positions that the tables hold at most
+ */
+export function rotaryTables(graph: GraphBuilder, config: ModelConfig, maxRows: number = MAX_TABLE_ROWS): RotaryTables {
+  return scaledTables(graph, config, 1, maxRows);
 }
 
 /** The same, times a factor: rotating with them rotates and scales. */
-export function scaledTables(graph: GraphBuilder, config: ModelConfig, scale: number): RotaryTables {
-  const shape = [Math.min(config.maxPositions, MAX_TABLE_ROWS), config.headDim / 2] as const;
+export function scaledTables(
+  graph: GraphBuilder,
+  config: ModelConfig,
+  scale: number,
+  maxRows: number = MAX_TABLE_ROWS,
+): RotaryTables {
+  const shape = [Math.min(config.maxPositions, maxRows), config.headDim / 2] as const;
   const angles = rotaryAngles(config, shape[0]);
   const factor = scale * attentionFactor(config);
   const table = (f: (angle: number) => number): Value =>
