@@ -70,6 +70,8 @@ export interface Pool extends Startable {
   ready(): readonly ReadyGroup[];
   /** Puts groups in a batch: they are not ready any more, and verdicts that come later do not end them. */
   take(groups: readonly ReadyGroup[]): void;
+  /** Takes back groups of a batch that was not trained on: they are ready again. */
+  giveBack(groups: readonly ReadyGroup[]): void;
   /** groups not ended */
   waiting(): number;
   /** keys whose groups came for one of the last policy steps */
@@ -295,9 +297,17 @@ class GroupPool implements Pool {
   }
 
   take(groups: readonly ReadyGroup[]): void {
+    this.#setTaken(groups, true);
+  }
+
+  giveBack(groups: readonly ReadyGroup[]): void {
+    this.#setTaken(groups, false);
+  }
+
+  #setTaken(groups: readonly ReadyGroup[], isTaken: boolean): void {
     for (const { groupId } of groups) {
       const entry = this.#entries.get(groupId);
-      if (entry !== undefined) entry.isTaken = true;
+      if (entry !== undefined) entry.isTaken = isTaken;
     }
   }
 

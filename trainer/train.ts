@@ -15,6 +15,7 @@ import { advantages } from './grpo/advantages.ts';
 import { LOSSES } from './grpo/losses.ts';
 import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
 import { type StepMetrics, type StepSeconds, stepMetrics } from './metrics.ts';
+import { offendersOf } from './non-finite.ts';
 import { createPool, KEEP_ROW_STEPS, type Pool } from './pool.ts';
 import { createPublication, type Publication } from './publication.ts';
 import { createReplays, type LearnGroup, type Replays } from './replay.ts';
@@ -65,9 +66,9 @@ async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | n
   // Each rollout teaches by how much better it did than the others of its prompt.
   const sequences = groups.flatMap((group) => learnable(group, recipe.grpo.advantages));
 
-  // A few optimizer steps on them. A step that is not finite did not happen, and its groups are put aside.
+  // A few optimizer steps on them. A step that is not finite did not happen; the groups to blame are dropped.
   const updates = await update(run, sequences);
-  if (updates === null) return undo(run, groups);
+  if (updates === null) return putAside(run, groups);
   const updatingMs = time();
 
   // Weights, moments and what was consumed: whole on disk before anybody hears of them.
@@ -143,8 +144,14 @@ export function inParts<T>(batch: readonly T[], size: number, most: number): rea
   );
 }
 
-async function undo({ pool, ledger }: Run, groups: readonly LearnGroup[]): Promise<null> {
-  for (const { groupId } of groups) pool.finish(groupId, 'dropped', 'nonFinite');
+/** Of a batch that gave no finite step: drops the groups to blame, gives the others back to the pool. */
+async function putAside({ components, init, pool, ledger }: Run, groups: readonly LearnGroup[]): Promise<null> {
+  const { advantages: rule } = init.recipe.recipe.grpo;
+  const suspects = groups.map((group) => ({ groupId: group.groupId, sequences: learnable(group, rule) }));
+  const offenders = await offendersOf(components.engine, suspects);
+  components.logger.error({ groups: groups.length, dropped: [...offenders] }, 'the groups to blame are dropped');
+  for (const groupId of offenders) pool.finish(groupId, 'dropped', 'nonFinite');
+  pool.giveBack(groups.filter(({ groupId }) => !offenders.has(groupId)));
   await ledger.flush();
   return null;
 }

@@ -11,12 +11,12 @@ export interface TrainingDisk {
 }
 
 export interface ScriptedTrainingEngine
-  extends Pick<TrainingEngine, 'logprobs' | 'update' | 'policy' | 'saveCheckpoint' | 'restore'> {
+  extends Pick<TrainingEngine, 'logprobs' | 'update' | 'undo' | 'policy' | 'saveCheckpoint' | 'restore'> {
   /** one entry a sequence: its tokens */
   learned(): readonly string[];
   readonly updates: { readonly sequences: readonly TrainSequence[]; readonly scheduleStep: number | undefined }[];
-  /** asked before an update: true makes it fail as not finite */
-  isFinite: (update: number) => boolean;
+  /** asked before an update: false makes it fail as not finite */
+  isFinite: (update: number, sequences: readonly TrainSequence[]) => boolean;
 }
 
 /** Root of the weights that have learned this. */
@@ -27,6 +27,7 @@ export function snapshotOf(learned: readonly string[]): PolicySnapshot {
 
 export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngine {
   let learned: readonly string[] = [];
+  let before: readonly string[] | null = null;
   const engine: ScriptedTrainingEngine = {
     updates: [],
     isFinite: () => true,
@@ -34,7 +35,10 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
     logprobs: async (sequences) => sequences.map(({ tokens }) => new Float32Array(tokens.length).fill(-0.5)),
     async update(sequences, scheduleStep) {
       engine.updates.push({ sequences, scheduleStep });
-      if (!engine.isFinite(engine.updates.length)) throw new SwarmError('NON_FINITE_STEP', 'the loss is NaN');
+      if (!engine.isFinite(engine.updates.length, sequences)) {
+        throw new SwarmError('NON_FINITE_STEP', 'the loss is NaN');
+      }
+      before = learned;
       learned = [...learned, ...sequences.map(({ tokens }) => tokens.join('.'))];
       const tokens = sequences.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
       return {
@@ -51,6 +55,11 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
         sequences: sequences.length,
         optimizerStep: engine.updates.length,
       };
+    },
+    async undo() {
+      if (before === null) throw new SwarmError('NON_FINITE_STEP', 'no step to take back');
+      learned = before;
+      before = null;
     },
     policy: async () => snapshotOf(learned),
     async saveCheckpoint(_dir, meta) {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { sha256 } from '../../node/protocol/bytes.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { inParts } from '../../trainer/train.ts';
 import { assassin, Killed } from '../support/crashing.ts';
@@ -235,7 +236,38 @@ test('after maxStepWaitMs a step is taken with what there is; before, a hungry t
   assert.equal(made.steps[0]!.groups, 1);
 });
 
-test('a step that is not finite is undone, its groups are dropped, training goes on', async (t) => {
+/** Whether one of the sequences is of this peer's group in a slot (see bodyOf in trainer-bench). */
+function holds(sequences: readonly { readonly tokens: Uint32Array }[], peer: KeyPair, slot: number): boolean {
+  const mark = [...sha256(peer.peerId).subarray(0, 3), 0, slot].join('.');
+  return sequences.some(({ tokens }) => tokens.join('.').startsWith(`${mark}.`));
+}
+
+test('a step that is not finite is undone; the group to blame is dropped, the others are trained', async (t) => {
+  const made = bench(t, { maxSteps: 1 });
+  const [a, b, c] = PEERS as [KeyPair, KeyPair, KeyPair];
+  made.engine.isFinite = (_, sequences) => !holds(sequences, b, 0);
+  await made.trainer.start();
+  const running = made.trainer.run();
+  for (const peer of PEERS) await made.accepted({ peer, policyStep: 0, slot: 0 });
+  await until(() => made.trainer.counts().dropped === 1, 'dropped');
+  assert.deepEqual(made.engine.learned(), [], 'what was tried is taken back');
+  await made.accepted({ peer: b, policyStep: 0, slot: 1 });
+  await running;
+  const learned = made.engine.learned().map((tokens) => ({ tokens: Uint32Array.from(tokens.split('.').map(Number)) }));
+  assert.equal(learned.length, 3 * GROUP_SIZE);
+  for (const [peer, slot] of [
+    [a, 0],
+    [c, 0],
+    [b, 1],
+  ] as const)
+    assert.ok(holds(learned, peer, slot));
+  const { trained, reasons } = made.trainer.counts();
+  assert.deepEqual([trained, reasons], [3, { 'dropped.nonFinite': 1 }]);
+  assert.equal(made.disk.published.size, 2);
+  addsUp(made);
+});
+
+test('when no group alone is to blame, the batch is dropped and training goes on', async (t) => {
   const made = bench(t, { maxSteps: 1 });
   made.engine.isFinite = (update) => update !== 2;
   await made.trainer.start();
@@ -247,7 +279,6 @@ test('a step that is not finite is undone, its groups are dropped, training goes
   await running;
   assert.equal(made.engine.learned().length, 12);
   assert.equal(made.trainer.counts().reasons['dropped.nonFinite'], 3);
-  assert.equal(made.disk.published.size, 2);
 });
 
 test('the order of the batch does not depend on arrival', async (t) => {
