@@ -2,12 +2,9 @@
 // the true policy on true log-probs and proofs, and only the draws betray it.
 
 import assert from 'node:assert/strict';
-import type { GroupBody } from '../../node/protocol/body.ts';
-import { samplingOf } from '../../verifier/checks/subject.ts';
-import { proveCompletion } from '../../verifier/toploc/completion.ts';
-import { HIDDEN_SIZE, scriptedPolicy } from '../verifier/support/scripted-policy.ts';
+import { scriptedPolicy } from '../verifier/support/scripted-policy.ts';
 import { rootOf } from '../verifier/support/swarm.ts';
-import { attack } from './support.ts';
+import { attack, forge } from './support.ts';
 
 const altered = scriptedPolicy('altered weights');
 
@@ -23,16 +20,7 @@ attack('altered weights: caught at the first group, quarantined at the second, t
 });
 
 attack('altered weights, forged: true log-probs and proofs on wrong draws', async (scene) => {
-  const sampling = samplingOf(scene.context);
-  const truth = scriptedPolicy(rootOf(0));
-  const forge = (body: GroupBody): GroupBody => ({
-    ...body,
-    sequences: body.sequences.map((sequence) => {
-      const { logprobs, hidden } = truth.replay(body.prompt, sequence.tokens, sampling);
-      return { ...sequence, logprobs, proofs: proveCompletion(hidden, HIDDEN_SIZE) };
-    }),
-  });
-  const groups = [0, 1].map((slot) => scene.lie(slot, { policy: altered, body: forge }));
+  const groups = [0, 1].map((slot) => scene.lie(slot, { policy: altered, body: forge(scene.context) }));
   assert.deepEqual(await scene.judge(...groups), ['reject REPLAY_MISMATCH', 'reject REPLAY_MISMATCH']);
   assert.ok(scene.isQuarantined());
 });
