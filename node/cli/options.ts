@@ -3,6 +3,8 @@
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { DEVICES, type Device } from '../model/device.ts';
+import { type ComputeRole, THREADS_HELP } from './compute.ts';
 
 /** Flags of whoever joins the network. */
 export interface NetworkOptions {
@@ -21,7 +23,8 @@ export interface NetworkOptions {
 
 /** Flags of whoever runs a model. */
 export interface ComputeOptions {
-  readonly threads: number;
+  readonly device: Device;
+  readonly threads?: number;
   readonly memory: number;
 }
 
@@ -103,8 +106,28 @@ export function withNetwork(command: Command): Command {
     );
 }
 
-export function withCompute(command: Command): Command {
-  return command
-    .option('--threads <n>', 'CPU threads of the model (default: all cores but one, at least 1)', parsePositive)
-    .option('--memory <size>', 'most memory for caches and loaded policies', parseBytes, 2e9);
+/** `--device` and `--threads` of whoever runs a model, or starts others who do. */
+export function withPlacement(command: Command, role: ComputeRole): Command {
+  return withDevice(command).option(
+    '--threads <n>',
+    `CPU threads of the model (default: ${THREADS_HELP[role]}, at least 1)`,
+    parsePositive,
+  );
+}
+
+export function withDevice(command: Command): Command {
+  return command.addOption(
+    new Option('--device <name>', 'what runs the model: webgpu is any GPU; `murmur devices` says what works here')
+      .choices([...DEVICES])
+      .default('cpu'),
+  );
+}
+
+export function withCompute(command: Command, role: ComputeRole): Command {
+  return withPlacement(command, role).option(
+    '--memory <size>',
+    'most memory for caches and loaded policies',
+    parseBytes,
+    2e9,
+  );
 }

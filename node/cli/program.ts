@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { demoCommand } from './commands/demo.ts';
+import { devicesCommand } from './commands/devices.ts';
 import { evalCommand } from './commands/eval.ts';
 import { exportCommand } from './commands/export.ts';
 import { idCommand } from './commands/id.ts';
@@ -49,6 +50,7 @@ ${EXIT_CODE_HELP}`,
     evalCommand(),
     exportCommand(),
     warmUpCommand(),
+    devicesCommand(),
     idCommand(),
   ];
   for (const command of commands) program.addCommand(command.exitOverride().copyInheritedSettings(program));

@@ -5,7 +5,7 @@
 
 import { Tensor } from 'onnxruntime-node';
 import type { ModelConfig } from '../../node/model/config.ts';
-import { modelFor, openSession } from '../../node/model/device.ts';
+import { modelFor, openSession } from '../../node/model/engine/open-session.ts';
 import { mul, neg, reduceSum } from '../../node/model/graph/ops.ts';
 import type { BuiltGraph } from '../../node/model/llama/built-graph.ts';
 import { LOSSES } from '../grpo/losses.ts';

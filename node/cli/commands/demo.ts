@@ -3,10 +3,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
+import type { Device } from '../../model/device.ts';
+import { choosePlacement } from '../compute.ts';
 import { renderSummary } from '../demo/display.ts';
 import { runDemo } from '../demo/run.ts';
 import { EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
-import { defaultDataDir, parseCount, parsePositive } from '../options.ts';
+import { defaultDataDir, parseCount, parsePositive, withDevice } from '../options.ts';
 import { starterModelDir } from '../shipped.ts';
 
 interface DemoOptions {
@@ -16,10 +18,11 @@ interface DemoOptions {
   readonly nodes: number;
   readonly jsonFile?: string;
   readonly model: string;
+  readonly device: Device;
 }
 
 export function demoCommand(): Command {
-  return new Command('demo')
+  return withDevice(new Command('demo'))
     .description('watch a whole swarm learn: trainer, verifier, nodes and a liar as processes on this machine')
     .option('--seed <n>', 'seed of the trainer and of the held-out tasks (default: a random one)', parseCount)
     .option('--data-dir <dir>', 'where everything is left (default: a new folder under ~/.murmur)')
@@ -44,6 +47,7 @@ async function demo(options: DemoOptions): Promise<number> {
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 31);
   const stamp = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15);
   const dataDir = resolve(options.dataDir ?? join(defaultDataDir(), `demo-${stamp}`));
+  await choosePlacement(options, 'alone');
   const interrupt = new AbortController();
   const onSignal = (): void => interrupt.abort();
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
@@ -58,6 +62,7 @@ async function demo(options: DemoOptions): Promise<number> {
     maxSteps: options.steps,
     nodes: options.nodes,
     model: resolve(options.model),
+    device: options.device,
     out: process.stdout,
     signal: interrupt.signal,
   });

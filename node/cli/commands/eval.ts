@@ -1,13 +1,11 @@
 // `murmur eval`: accuracy of a policy on a recipe's held-out tasks.
 
 import { Command } from 'commander';
-import { parseCount, parsePositive, withCompute, withDataDir, withJson } from '../options.ts';
+import { type ComputeOptions, parseCount, parsePositive, withCompute, withDataDir, withJson } from '../options.ts';
 
-export interface EvalOptions {
+export interface EvalOptions extends ComputeOptions {
   readonly dataDir: string;
   readonly json: boolean;
-  readonly threads?: number;
-  readonly memory: number;
   readonly recipe?: string;
   readonly model?: string;
   readonly step?: number;
@@ -17,7 +15,7 @@ export interface EvalOptions {
 }
 
 export function evalCommand(): Command {
-  return withCompute(withJson(withDataDir(new Command('eval'))))
+  return withCompute(withJson(withDataDir(new Command('eval'))), 'alone')
     .description("held-out accuracy of a policy, sampled at the recipe's temperature with fixed seeds")
     .option('--recipe <file|id|name>', 'whose tasks; default: the recipe of the data directory')
     .option('--model <dir>', "a model folder to evaluate instead of the data directory's policies")

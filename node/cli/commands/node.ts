@@ -9,7 +9,7 @@ export interface NodeOptions extends NetworkOptions, ComputeOptions {
 }
 
 export function nodeCommand(): Command {
-  return withCompute(withNetwork(new CommanderCommand('node')))
+  return withCompute(withNetwork(new CommanderCommand('node')), 'node')
     .description('contribute rollouts: generate with the newest policy, announce, serve')
     .option('--recipe <id>', 'work on this recipe only (id, its beginning, or name); default: the newest open one')
     .addOption(

@@ -23,7 +23,7 @@ export interface TrainOptions extends NetworkOptions, ComputeOptions {
 }
 
 export function trainCommand(): Command {
-  return withCompute(withNetwork(new Command('train')))
+  return withCompute(withNetwork(new Command('train')), 'train')
     .description('train: GRPO on accepted rollouts within the staleness bound, new weights to everybody')
     .option(
       '--recipe <file|name>',

@@ -8,7 +8,7 @@ export interface VerifyOptions extends NetworkOptions, ComputeOptions {
 }
 
 export function verifyCommand(): Command {
-  return withCompute(withNetwork(new Command('verify')))
+  return withCompute(withNetwork(new Command('verify')), 'verify')
     .description('check rollouts: replay a secret sample, compare activations, publish verdicts with evidence')
     .option('--recipe <id>', 'verify this recipe only (id, its beginning, or name); default: every open one')
     .addHelpText(

@@ -1,7 +1,8 @@
 // `murmur warm-up`: makes a small model that knows a recipe's tasks a little, for GRPO to begin with.
 
 import { Command } from 'commander';
-import { parseCount, parsePositive } from '../options.ts';
+import type { Device } from '../../model/device.ts';
+import { parseCount, parsePositive, withPlacement } from '../options.ts';
 import { starterModelDir } from '../shipped.ts';
 
 export interface WarmUpOptions {
@@ -14,6 +15,7 @@ export interface WarmUpOptions {
   readonly learningRate: number;
   readonly checkpointEvery: number;
   readonly evalTasks: number;
+  readonly device: Device;
   readonly threads?: number;
   readonly json: boolean;
 }
@@ -24,7 +26,7 @@ function parseRate(text: string): number {
 }
 
 export function warmUpCommand(): Command {
-  return new Command('warm-up')
+  return withPlacement(new Command('warm-up'), 'alone')
     .description("supervised warm-up on a recipe's own generated tasks: a model folder for `murmur train --model`")
     .option('--recipe <file|name>', 'whose tasks to imitate: a file, or the name of a shipped recipe', 'arrows')
     .option('--out <dir>', 'where the model folder goes', './warm-up')
@@ -39,7 +41,6 @@ export function warmUpCommand(): Command {
     .option('--learning-rate <x>', 'AdamW learning rate', parseRate, 1e-3)
     .option('--checkpoint-every <steps>', 'steps between checkpoints (in <out>.checkpoints)', parsePositive, 100)
     .option('--eval-tasks <n>', 'held-out tasks to sample at the end, 0 for none', parseCount, 512)
-    .option('--threads <n>', 'CPU threads (default: all cores)', parsePositive)
     .option('--json', 'print JSON lines for machines', false)
     .addHelpText(
       'after',

@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Device } from '../../model/device.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import { isSwarmError } from '../../protocol/errors.ts';
 import type { RoleEvent } from '../events.ts';
@@ -20,6 +21,7 @@ export interface DemoInit {
   /** model folder to start from */
   readonly model: string;
   readonly out: NodeJS.WriteStream;
+  readonly device: Device;
   readonly signal: AbortSignal;
 }
 
@@ -79,7 +81,15 @@ async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmP
     trainerDir: dir('trainer'),
     verifierDir: dir('verifier'),
   });
-  const network = ['--network', `demo-${toHex(randomBytes(6))}`, '--loopback', '--host', '127.0.0.1'];
+  const network = [
+    '--network',
+    `demo-${toHex(randomBytes(6))}`,
+    '--loopback',
+    '--host',
+    '127.0.0.1',
+    '--device',
+    init.device,
+  ];
   const trainer = processes.start('trainer', [
     ...[
       'train',

@@ -9,7 +9,7 @@ import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { EvalOptions } from '../commands/eval.ts';
-import { chooseThreads } from '../compute.ts';
+import { choosePlacement } from '../compute.ts';
 import { evaluatePolicy } from '../evaluate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import { withStoppedNode } from '../offline.ts';
@@ -35,7 +35,8 @@ export async function runEval(options: EvalOptions): Promise<number> {
     options.model === undefined
       ? await ofDataDir(options)
       : await ofFolder(resolve(options.model), options.recipe ?? 'arrows');
-  const engine = createPolicyEngine({ threads: chooseThreads(options.threads), memoryBytes: options.memory });
+  const placement = await choosePlacement(options, 'alone');
+  const engine = createPolicyEngine({ ...placement, memoryBytes: options.memory });
   try {
     const configJson = await readFile(join(subject.folder, 'config.json'), 'utf8');
     const tokenizer = await loadTokenizer(subject.folder, parseModelConfig(JSON.parse(configJson)).vocabSize);

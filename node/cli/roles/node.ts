@@ -6,7 +6,7 @@ import type { PolicyEngine, Startable } from '../../protocol/ports.ts';
 import { createProver, type ProverThread } from '../../rollout/prover.ts';
 import { createRolloutWorker, type RolloutStats, type RolloutWorker } from '../../rollout/worker.ts';
 import type { NodeOptions } from '../commands/node.ts';
-import { chooseThreads } from '../compute.ts';
+import { choosePlacement } from '../compute.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
 import { systemClock } from '../system.ts';
@@ -18,9 +18,10 @@ const MILLION = 1e6;
 
 export async function runNode(options: NodeOptions): Promise<number> {
   const alterWeights = options.alterWeights === undefined ? undefined : alteration(options);
+  const placement = await choosePlacement(options, 'node');
   return runRole(options, async (context) => {
     const engine = createPolicyEngine({
-      threads: chooseThreads(options.threads),
+      ...placement,
       memoryBytes: options.memory,
       logger: context.participant.logger,
     });

@@ -14,6 +14,7 @@ import { checkReplay } from '../../../verifier/checks/stage-two.ts';
 import type { BodyContext } from '../../../verifier/checks/subject.ts';
 import type { Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
+import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadModelFolder } from '../../model/folder.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
@@ -22,7 +23,7 @@ import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
 import type { PolicyEngine } from '../../protocol/ports.ts';
 import type { TrainOptions } from '../commands/train.ts';
-import { chooseThreads } from '../compute.ts';
+import { choosePlacement } from '../compute.ts';
 import { createEvaluator, type Evaluator } from '../evaluator.ts';
 import type { Row } from '../inspector.ts';
 import type { FollowedRecipe } from '../participant.ts';
@@ -40,6 +41,7 @@ interface TrainerHost {
   readonly texts: ModelTexts;
   readonly tokenizer: Tokenizer;
   readonly modelRoot: string;
+  readonly placement: Placement;
   readonly engine: PolicyEngine;
   readonly verifiers: Map<string, Verifier>;
 }
@@ -59,16 +61,17 @@ export async function runTrain(options: TrainOptions): Promise<number> {
     await loadTokenizer(model, (await loadModelFolder(model)).config.vocabSize),
     await recipeModelOf(model),
   ];
+  const placement = await choosePlacement(options, 'train');
   return runRole(options, async (context) => {
     const { participant } = context;
     const engine = createPolicyEngine({
-      threads: chooseThreads(options.threads),
+      ...placement,
       memoryBytes: options.memory,
       logger: participant.logger,
     });
     context.onStop(() => engine.close());
     const host: TrainerHost = {
-      ...{ context, options: { ...options, model }, texts, tokenizer, engine },
+      ...{ context, options: { ...options, model }, texts, tokenizer, engine, placement },
       ...{ modelRoot: recipeModel.initialPolicyRoot, verifiers: new Map() },
     };
     participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
@@ -228,7 +231,7 @@ async function trainOne(
   }
 }
 
-function engineInit(recipe: ResolvedRecipe, options: TrainOptions, tokenizer: Tokenizer): TrainingEngineInit {
+function engineInit(recipe: ResolvedRecipe, { options, placement, tokenizer }: TrainerHost): TrainingEngineInit {
   const { grpo, sampling } = recipe.recipe;
   return {
     source: { folder: options.model },
@@ -245,7 +248,7 @@ function engineInit(recipe: ResolvedRecipe, options: TrainOptions, tokenizer: To
     optimizer: { beta1: grpo.beta1, beta2: grpo.beta2, epsilon: grpo.epsilon, weightDecay: grpo.weightDecay },
     schedule: { learningRate: grpo.learningRate, warmupSteps: grpo.warmUpSteps },
     clipNorm: grpo.clipNorm,
-    threads: chooseThreads(options.threads),
+    ...placement,
   };
 }
 
@@ -255,7 +258,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
   const recipe = known.resolved;
   const followed = await participant.follow(known, { texts, keep: 'all' });
   const bodies = bodyContext(followed, tokenizer, texts);
-  const engine = await createTrainingEngine(engineInit(recipe, options, tokenizer));
+  const engine = await createTrainingEngine(engineInit(recipe, host));
   const publisher = createPublisher(
     {
       inbox: participant.inbox,

@@ -10,7 +10,7 @@ import { peerIdStringOf } from '../../protocol/keys.ts';
 import type { PolicyEngine } from '../../protocol/ports.ts';
 import { decodeVerdict } from '../../protocol/verdict.ts';
 import type { VerifyOptions } from '../commands/verify.ts';
-import { chooseThreads } from '../compute.ts';
+import { choosePlacement } from '../compute.ts';
 import type { Row } from '../inspector.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import { systemClock, systemRandom } from '../system.ts';
@@ -21,9 +21,10 @@ import { waitForTokenizer } from './tokenizer.ts';
 const TELL_EVERY_MS = 2_000;
 
 export async function runVerify(options: VerifyOptions): Promise<number> {
+  const placement = await choosePlacement(options, 'verify');
   return runRole(options, async (context) => {
     const engine = createPolicyEngine({
-      threads: chooseThreads(options.threads),
+      ...placement,
       memoryBytes: options.memory,
       logger: context.participant.logger,
     });

@@ -4,7 +4,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { extname, join, resolve } from 'node:path';
 import { completeRecipe } from '../../../recipes/complete.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
@@ -22,12 +21,15 @@ import {
   type WarmUpTask,
 } from '../../../trainer/warm-up-batches.ts';
 import { parseModelConfig } from '../../model/config.ts';
+import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
-import { modelFingerprint, parseJson, writeFileWhole } from '../../model/folder.ts';
+import { modelFingerprint, writeFileWhole } from '../../model/folder.ts';
+import { parseJson } from '../../model/small-files.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { WarmUpOptions } from '../commands/warm-up.ts';
+import { choosePlacement } from '../compute.ts';
 import { type Evaluation, evaluatePolicy } from '../evaluate.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
 import { shippedRecipeFile } from '../shipped.ts';
@@ -84,7 +86,7 @@ interface Setting {
   readonly tokenizer: Tokenizer;
   readonly configJson: string;
   readonly phases: readonly WarmUpPhase[];
-  readonly threads: number;
+  readonly placement: Placement;
 }
 
 async function openEngine({
@@ -93,7 +95,7 @@ async function openEngine({
   tokenizer,
   configJson,
   phases,
-  threads,
+  placement,
 }: Setting): Promise<TrainingEngine> {
   const { sampling, grpo } = recipe.recipe;
   return createTrainingEngine({
@@ -109,7 +111,7 @@ async function openEngine({
       floor: RATE_FLOOR,
     },
     clipNorm: 1,
-    threads,
+    ...placement,
     microBatchTokens: 2048,
   });
 }
@@ -179,9 +181,9 @@ async function writeFolder({ options, configJson }: Setting, engine: TrainingEng
 }
 
 async function evaluateFolder(setting: Setting): Promise<Evaluation | null> {
-  const { options, recipe, tokenizer, configJson, threads } = setting;
+  const { options, recipe, tokenizer, configJson, placement } = setting;
   if (options.evalTasks === 0) return null;
-  const engine = createPolicyEngine({ threads, memoryBytes: EVALUATION_MEMORY_BYTES });
+  const engine = createPolicyEngine({ ...placement, memoryBytes: EVALUATION_MEMORY_BYTES });
   try {
     const policyRoot = toHex((await modelFingerprint(options.out)).policyRoot);
     await engine.load({ policyRoot, configJson, weightsFile: join(options.out, 'model.safetensors') });
@@ -262,7 +264,7 @@ export async function runWarmUp(options: WarmUpOptions): Promise<number> {
     tokenizer,
     configJson,
     phases,
-    threads: options.threads ?? availableParallelism(),
+    placement: await choosePlacement(options, 'alone'),
   };
   const checkpointDir = `${resolve(options.out)}.checkpoints`;
   const engine = await openEngine(setting);

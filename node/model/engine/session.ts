@@ -5,10 +5,11 @@
 
 import { type InferenceSession, Tensor } from 'onnxruntime-node';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
-import { modelFor, openSession, type Placement } from '../device.ts';
+import type { Placement } from '../device.ts';
 import { bindInputs } from '../graph/bind.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
 import type { Weights } from '../weights.ts';
+import { modelFor, openSession } from './open-session.ts';
 
 /** Tensors by graph input (or output) name. */
 export type Tensors = Readonly<Record<string, Tensor>>;

@@ -55,7 +55,7 @@ test('flags of a role come out with units applied and defaults filled in', async
   assert.equal(options['maxDisk'], 1e9);
   assert.equal(options['dataDir'], resolve('here'));
   assert.deepEqual(
-    ['network', 'port', 'mdns', 'loopback', 'logLevel', 'json', 'threads'].map((name) => options[name]),
-    ['main', 0, true, false, 'info', false, undefined],
+    ['network', 'port', 'mdns', 'loopback', 'logLevel', 'json', 'device', 'threads'].map((name) => options[name]),
+    ['main', 0, true, false, 'info', false, 'cpu', undefined],
   );
 });

@@ -9,7 +9,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
   ...['demo', 'node', 'train', 'verify', 'submit', 'recipes', 'status', 'peers'],
-  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'id'],
+  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'devices', 'id'],
 ];
 
 test('the commands are those that are documented', () => {
@@ -55,6 +55,7 @@ test('wrong usage exits 2 and says how to get help', async () => {
     ['node', '--port', '65535'],
     ['node', '--memory', 'much'],
     ['node', '--threads', '0'],
+    ['train', '--device', 'tpu'],
     ['node', '--log-level', 'loud'],
     ['node', '--data-dir'],
     ['train', '--accept', 'some'],
