@@ -7,15 +7,8 @@ import { setImmediate as giveWay } from 'node:timers/promises';
 import type { GroupBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../node/protocol/check.ts';
-import { isSwarmError } from '../node/protocol/errors.ts';
 import type { GroupAnnouncement } from '../node/protocol/group.ts';
-import type {
-  PolicyChain,
-  PolicyEngine,
-  ReplayedSequence,
-  ReplayRequest,
-  SamplingSettings,
-} from '../node/protocol/ports.ts';
+import type { PolicyChain, PolicyEngine, ReplayedSequence, SamplingSettings } from '../node/protocol/ports.ts';
 import type { ReadyGroup } from './pool.ts';
 
 /** Sequences in one call of the engine: bounds what is copied between threads at once. */
@@ -74,23 +67,6 @@ export function createReplays(
     return true;
   }
 
-  async function replay(
-    policyRoot: string,
-    policyStep: number,
-    requests: readonly ReplayRequest[],
-    signal: AbortSignal,
-  ): Promise<readonly ReplayedSequence[]> {
-    try {
-      return await policies.replay(policyRoot, sampling, requests, signal);
-    } catch (error) {
-      // A verifier in this process uses the same engine: the policy may have left since.
-      if (!isSwarmError(error, 'POLICY_NOT_LOADED')) throw error;
-      loaded.delete(policyRoot);
-      if (!(await load(policyRoot, policyStep))) throw error;
-      return policies.replay(policyRoot, sampling, requests, signal);
-    }
-  }
-
   /** One policy's groups. */
   async function replayAll(groups: readonly ReadyGroup[], signal: AbortSignal): Promise<readonly ReplayedSequence[]> {
     const policyRoot = toHex(groups[0]!.announcement.policyRoot);
@@ -100,7 +76,7 @@ export function createReplays(
     const replayed: ReplayedSequence[] = [];
     for (let at = 0; at < requests.length; at += SEQUENCES_A_CALL) {
       const part = requests.slice(at, at + SEQUENCES_A_CALL);
-      replayed.push(...(await replay(policyRoot, groups[0]!.policyStep, part, signal)));
+      replayed.push(...(await policies.replay(policyRoot, sampling, part, signal)));
     }
     return replayed;
   }

@@ -3,7 +3,6 @@
 
 import { setImmediate as giveWay } from 'node:timers/promises';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
-import { isSwarmError } from '../node/protocol/errors.ts';
 import type { PolicyChain, PolicyEngine, ReplayedSequence, ReplayRequest } from '../node/protocol/ports.ts';
 import type { VerificationLimits } from '../node/protocol/verdict.ts';
 import { checkReplay } from './checks/stage-two.ts';
@@ -34,6 +33,7 @@ export interface Replayer {
 }
 
 export interface ReplayerComponents {
+  /** of its own: what it loads stays until it unloads it (node/model/engine/shared.ts) */
   readonly engine: PolicyEngine;
   readonly chain: PolicyChain;
   readonly standing: Standing;
@@ -60,18 +60,7 @@ export function createReplayer(
 
   return {
     load,
-    async replay(policyRoot, jobs, signal) {
-      const requests = jobs.flatMap(requestsOf);
-      try {
-        return await engine.replay(policyRoot, sampling, requests, signal);
-      } catch (error) {
-        // Others use the engine too: the policy may have left since it was loaded.
-        if (!isSwarmError(error, 'POLICY_NOT_LOADED')) throw error;
-        loaded.delete(policyRoot);
-        if (!(await load(policyRoot))) throw error;
-        return await engine.replay(policyRoot, sampling, requests, signal);
-      }
-    },
+    replay: (policyRoot, jobs, signal) => engine.replay(policyRoot, sampling, jobs.flatMap(requestsOf), signal),
     async *judge(jobs, replayed) {
       let taken = 0;
       let sliceStart = performance.now();

@@ -39,6 +39,7 @@ export function createEvaluator(components: EvaluatorComponents, init: Evaluator
     const sampling = followed.sampling(tokenizer);
     const context = { engine, policyRoot: policy.policyRoot, recipe: followed.known.resolved, tokenizer, sampling };
     const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, init.evalTasks, init.seed);
+    await engine.unload(policy.policyRoot);
     emit({ event: 'evaluation', policyStep, accuracy, tasks, completionTokensMean });
   }
   return {

@@ -184,18 +184,6 @@ test('trouble of our own is never held against a peer', async () => {
   });
 });
 
-test('an engine that has dropped the policy is given it again', async () => {
-  await withVerifier({}, async (running) => {
-    const [first, second] = slots(running, 2);
-    await running.announce(first!);
-    await running.settle();
-    await running.engine.unload(running.engine.replays[0]!.policyRoot);
-    await running.announce(second!);
-    await running.settle();
-    assert.equal(running.verdictOn(second!), 'accept');
-  });
-});
-
 test('after a restart what was judged is not judged again, and what was not is', async () => {
   const disk = newDisk();
   const context = testContext();

@@ -16,12 +16,12 @@ import type { Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
 import { loadModelFolder } from '../../model/folder.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readTokenizerFiles } from '../../model/tokenizer-files.ts';
 import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
-import type { PolicyEngine } from '../../protocol/ports.ts';
 import type { TrainOptions } from '../commands/train.ts';
 import { choosePlacement } from '../compute.ts';
 import { createEvaluator, type Evaluator } from '../evaluator.ts';
@@ -42,7 +42,7 @@ interface TrainerHost {
   readonly tokenizer: Tokenizer;
   readonly modelRoot: string;
   readonly placement: Placement;
-  readonly engine: PolicyEngine;
+  readonly engine: SharedEngine;
   readonly verifiers: Map<string, Verifier>;
 }
 
@@ -71,7 +71,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
     });
     context.onStop(() => engine.close());
     const host: TrainerHost = {
-      ...{ context, options: { ...options, model }, texts, tokenizer, engine, placement },
+      ...{ context, options: { ...options, model }, texts, tokenizer, engine: shareEngine(engine), placement },
       ...{ modelRoot: recipeModel.initialPolicyRoot, verifiers: new Map() },
     };
     participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
@@ -253,7 +253,8 @@ function engineInit(recipe: ResolvedRecipe, { options, placement, tokenizer }: T
 }
 
 async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Training> {
-  const { context, options, texts, tokenizer, engine: policies } = host;
+  const { context, options, texts, tokenizer, engine: shared } = host;
+  const [policies, evaluated] = [shared.user(), shared.user()];
   const { participant, emit } = context;
   const recipe = known.resolved;
   const followed = await participant.follow(known, { texts, keep: 'all' });
@@ -269,7 +270,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
     },
     { recipe, texts },
   );
-  const evaluator = createEvaluator({ engine: policies, followed, tokenizer, emit }, options);
+  const evaluator = createEvaluator({ engine: evaluated, followed, tokenizer, emit }, options);
   const ownKey = toHex(participant.keyPair.publicKey);
   const trainer = createTrainer(
     {
@@ -302,7 +303,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
     },
   );
   await trainer.start();
-  if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, policies, followed));
+  if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, shared, followed));
   await evaluator.atStart(trainer.state().policyStep);
   return {
     known,
@@ -312,7 +313,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       await trainer.stop();
       await host.verifiers.get(recipe.recipeIdHex)?.stop();
       host.verifiers.delete(recipe.recipeIdHex);
-      await engine.close();
+      for (const each of [policies, evaluated, engine]) await each.close();
     },
   };
 }

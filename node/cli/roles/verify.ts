@@ -3,11 +3,11 @@
 import { createVerifier, type Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import type { Evidence } from '../../protocol/check.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import { peerIdStringOf } from '../../protocol/keys.ts';
-import type { PolicyEngine } from '../../protocol/ports.ts';
 import { decodeVerdict } from '../../protocol/verdict.ts';
 import type { VerifyOptions } from '../commands/verify.ts';
 import { choosePlacement } from '../compute.ts';
@@ -29,12 +29,13 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
       logger: context.participant.logger,
     });
     context.onStop(() => engine.close());
+    const shared = shareEngine(engine);
     const verifiers = new Map<string, Verifier>();
     watchRecipes(context, {
       wanted: options.recipe,
       onOpen: async (known) => {
         const followed = await context.participant.follow(known, { keep: 'all' });
-        verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, engine, followed));
+        verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, shared, followed));
       },
     });
     context.onStop(async () => {
@@ -54,10 +55,10 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
   });
 }
 
-/** Starts the verifier of one recipe and tells its rejections and quarantines. */
+/** Starts the verifier of one recipe, with policies of its own in the engine, and tells its rejections and quarantines. */
 export async function startVerifier(
   context: RoleContext,
-  engine: PolicyEngine,
+  shared: SharedEngine,
   followed: FollowedRecipe,
 ): Promise<Verifier> {
   const { participant, signal } = context;
@@ -68,6 +69,7 @@ export async function startVerifier(
     throw new SwarmError('POLICY_NOT_LOADED', 'the policy went away while the verifier started; it is tried again');
   const config = parseModelConfig(JSON.parse(files.configJson));
   const recipe = followed.known.resolved;
+  const engine = shared.user();
   const verifier = createVerifier(
     {
       inbox: participant.inbox,
@@ -90,7 +92,13 @@ export async function startVerifier(
   );
   context.onStop(tellRejections(context, verifier, recipe.recipeIdHex));
   await verifier.start();
-  return verifier;
+  return {
+    ...verifier,
+    async stop() {
+      await verifier.stop();
+      await engine.close();
+    },
+  };
 }
 
 function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: string): () => void {
