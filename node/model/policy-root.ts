@@ -20,28 +20,40 @@ function tensorHead(name: string, shape: readonly number[]): Buffer {
   return head;
 }
 
-function root(
-  names: Iterable<string>,
-  tensor: (name: string) => { readonly shape: readonly number[]; readonly bits: Uint16Array },
-): Uint8Array {
+/** The hash of a policy whose tensors come one by one. */
+export interface PolicyRootHash {
+  /** Tensors must come in byte order of their names. */
+  add(name: string, shape: readonly number[], bits: Uint16Array): void;
+  digest(): Uint8Array;
+}
+
+export function createPolicyRootHash(): PolicyRootHash {
   const hash = createHash('sha256');
-  for (const name of namesInByteOrder(names)) {
-    const { shape, bits } = tensor(name);
-    hash.update(tensorHead(name, shape));
-    hash.update(new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));
-  }
-  return hash.digest();
+  return {
+    add(name, shape, bits) {
+      hash.update(tensorHead(name, shape));
+      hash.update(new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));
+    },
+    digest: () => hash.digest(),
+  };
 }
 
 /** The 32-byte name of the policy that these weights, rounded to bf16, are. */
 export function policyRoot(weights: Weights): Uint8Array {
-  return root(weights.keys(), (name) => {
+  const hash = createPolicyRootHash();
+  for (const name of namesInByteOrder(weights.keys())) {
     const { shape, data } = weights.get(name)!;
-    return { shape, bits: toBf16Bits(data) };
-  });
+    hash.add(name, shape, toBf16Bits(data));
+  }
+  return hash.digest();
 }
 
 /** The same of bit patterns. */
 export function policyRootOfBf16(tensors: ReadonlyMap<string, Bf16Tensor>): Uint8Array {
-  return root(tensors.keys(), (name) => tensors.get(name)!);
+  const hash = createPolicyRootHash();
+  for (const name of namesInByteOrder(tensors.keys())) {
+    const { shape, bits } = tensors.get(name)!;
+    hash.add(name, shape, bits);
+  }
+  return hash.digest();
 }

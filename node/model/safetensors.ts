@@ -4,8 +4,9 @@
 
 import { type FileHandle, open } from 'node:fs/promises';
 import { SwarmError } from '../protocol/errors.ts';
-import { fromBf16Bits, toBf16Bits } from './bf16.ts';
+import { toBf16Bits } from './bf16.ts';
 import { elementCount, namesInByteOrder, type Weights, type WeightTensor } from './weights.ts';
+import { upperHalf, widenBf16, widenF16 } from './widen.ts';
 
 const MAX_HEADER_BYTES = 16 << 20;
 const MAX_RANK = 8;
@@ -27,7 +28,8 @@ export interface TensorEntry {
 interface Source {
   readonly name: string;
   readonly byteLength: number;
-  read(start: number, length: number): Promise<Uint8Array>;
+  /** fills `target` with the bytes from `start` on */
+  readInto(target: Uint8Array, start: number): Promise<void>;
 }
 
 function corrupt(name: string, reason: string): SwarmError {
@@ -94,66 +96,56 @@ function parseHeader(file: string, header: Uint8Array, byteLength: number): Tens
   return entries;
 }
 
-/** Values of a half-precision (IEEE 754 binary16) tensor, exactly. */
-function fromF16Bits(bits: Uint16Array): Float32Array {
-  const out = new Float32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) {
-    const b = bits[i]!;
-    const exponent = (b >>> 10) & 31;
-    const fraction = b & 1023;
-    const size =
-      exponent === 0
-        ? fraction * 2 ** -24
-        : exponent === 31
-          ? fraction === 0
-            ? Number.POSITIVE_INFINITY
-            : Number.NaN
-          : (1 + fraction / 1024) * 2 ** (exponent - 15);
-    out[i] = b & 0x8000 ? -size : size;
-  }
-  return out;
-}
-
-/** A typed array on its own buffer: tensor bytes need not be aligned in the file. */
-function decode(dtype: WeightDtype, bytes: Uint8Array): Float32Array {
-  const own = new Uint8Array(bytes);
-  if (dtype === 'F32') return new Float32Array(own.buffer);
-  const bits = new Uint16Array(own.buffer);
-  return dtype === 'BF16' ? fromBf16Bits(bits) : fromF16Bits(bits);
-}
-
 function bufferSource(bytes: Uint8Array, name: string): Source {
   return {
     name,
     byteLength: bytes.length,
-    read: async (start, length) => bytes.subarray(start, start + length),
+    readInto: async (target, start) => target.set(bytes.subarray(start, start + target.length)),
   };
 }
 
 function fileSource(handle: FileHandle, name: string, byteLength: number): Source {
-  const read = async (start: number, length: number): Promise<Uint8Array> => {
-    const out = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
-      const { bytesRead } = await handle.read(out, done, length - done, start + done);
-      if (bytesRead === 0) throw corrupt(name, 'it shrank while being read');
-      done += bytesRead;
-    }
-    return out;
+  return {
+    name,
+    byteLength,
+    async readInto(target, start) {
+      for (let done = 0; done < target.length; ) {
+        const { bytesRead } = await handle.read(target, done, target.length - done, start + done);
+        if (bytesRead === 0) throw corrupt(name, 'it shrank while being read');
+        done += bytesRead;
+      }
+    },
   };
-  return { name, byteLength, read };
+}
+
+async function bytesFrom(source: Source, start: number, length: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(length);
+  await source.readInto(bytes, start);
+  return bytes;
 }
 
 async function entriesOf(source: Source): Promise<TensorEntry[]> {
-  const first = await source.read(0, Math.min(8, source.byteLength));
+  const first = await bytesFrom(source, 0, Math.min(8, source.byteLength));
   const length = headerLength(source.name, first, source.byteLength);
-  return parseHeader(source.name, await source.read(8, length), source.byteLength);
+  return parseHeader(source.name, await bytesFrom(source, 8, length), source.byteLength);
+}
+
+/** Reads a tensor into the one array that it ends in: nothing else of its size is ever held. */
+async function tensorOf(source: Source, { dtype, shape, start }: TensorEntry): Promise<WeightTensor> {
+  const data = new Float32Array(elementCount(shape));
+  if (dtype === 'F32') {
+    await source.readInto(new Uint8Array(data.buffer), start);
+  } else {
+    await source.readInto(upperHalf(data), start);
+    if (dtype === 'BF16') widenBf16(data);
+    else widenF16(data);
+  }
+  return { shape, data };
 }
 
 async function weightsOf(source: Source): Promise<Weights> {
   const weights = new Map<string, WeightTensor>();
-  for (const { name, dtype, shape, start, byteLength } of await entriesOf(source)) {
-    weights.set(name, { shape, data: decode(dtype, await source.read(start, byteLength)) });
-  }
+  for (const entry of await entriesOf(source)) weights.set(entry.name, await tensorOf(source, entry));
   return weights;
 }
 
@@ -166,18 +158,53 @@ export async function parseSafetensors(bytes: Uint8Array, name: string = 'weight
   return weightsOf(bufferSource(bytes, name));
 }
 
+/** An open file whose header has been checked. */
+export interface SafetensorsFile {
+  readonly path: string;
+  /** in file order */
+  readonly entries: readonly TensorEntry[];
+  /** the values as float32, exactly */
+  tensor(entry: TensorEntry): Promise<WeightTensor>;
+  /** the stored bytes from an offset within the tensor on, as many as `target` takes */
+  bytes(entry: TensorEntry, offset: number, target: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
 /**
- * Reads all tensors of a file on disk as float32, one tensor at a time.
+ * Opens a file and reads its header.
  * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL
  */
-export async function readSafetensors(path: string): Promise<Weights> {
+export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
     throw new SwarmError('MODEL_FILE_MISSING', `Cannot open ${path}. Check the model folder.`, { path }, { cause });
   });
   try {
-    return await weightsOf(fileSource(handle, path, (await handle.stat()).size));
-  } finally {
+    const source = fileSource(handle, path, (await handle.stat()).size);
+    return {
+      path,
+      entries: await entriesOf(source),
+      tensor: (entry) => tensorOf(source, entry),
+      bytes: (entry, offset, target) => source.readInto(target, entry.start + offset),
+      close: () => handle.close(),
+    };
+  } catch (error) {
     await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * Reads all tensors of a file on disk as float32.
+ * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL
+ */
+export async function readSafetensors(path: string): Promise<Weights> {
+  const file = await openSafetensors(path);
+  try {
+    const weights = new Map<string, WeightTensor>();
+    for (const entry of file.entries) weights.set(entry.name, await file.tensor(entry));
+    return weights;
+  } finally {
+    await file.close();
   }
 }
 

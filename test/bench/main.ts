@@ -7,13 +7,14 @@ import { parseArgs } from 'node:util';
 import { demo } from './demo.ts';
 import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
+import { load } from './load.ts';
 import { nodeAtRest } from './node-at-rest.ts';
 import { replay } from './replay.ts';
 import { rollouts } from './rollouts.ts';
 import { toploc } from './toploc.ts';
 import { training } from './training.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, nodeAtRest, demo, fuzzing];
+const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, load, nodeAtRest, demo, fuzzing];
 
 /** Runnable threads from which on speeds are not this program's alone. */
 const BUSY_LOAD = 1;

@@ -1,4 +1,4 @@
-// The two model shapes that figures are about: the 5.6 M model that the issue names, and the starter model's own.
+// The model shapes that figures are about: the 5.6 M and the 135 M model that the issue names, and the starter's own.
 
 import { type ModelConfig, requiredTensors } from '../../node/model/config.ts';
 import { elementCount } from '../../node/model/weights.ts';
@@ -29,6 +29,20 @@ export function starterModel(): RandomModel {
     headDim: 32,
     vocabSize: 32,
     maxPositions: 128,
+  });
+}
+
+/** SmolLM2-135M's: d 576, 30 layers, 9 heads over 3, ff 1536, vocabulary 49152, tied head; 134.5 M parameters. */
+export function largeModel(): RandomModel {
+  return randomModel({
+    hiddenSize: 576,
+    intermediateSize: 1536,
+    layers: 30,
+    heads: 9,
+    keyValueHeads: 3,
+    headDim: 64,
+    vocabSize: 49_152,
+    maxPositions: 2048,
   });
 }
 

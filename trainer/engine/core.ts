@@ -2,7 +2,8 @@
 // Source: spec/grpo.md. Invariant: a step is whole or it did not happen; gradients of micro-batches add up to the batch's.
 
 import { parseModelConfig } from '../../node/model/config.ts';
-import { loadModelFolder, parseJson } from '../../node/model/folder.ts';
+import { loadModelFolder } from '../../node/model/folder.ts';
+import { parseJson } from '../../node/model/small-files.ts';
 import type { Weights } from '../../node/model/weights.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import { newestCheckpoint, saveCheckpoint } from '../checkpoint.ts';

@@ -23,7 +23,8 @@ import {
 import { parseModelConfig } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
-import { modelFingerprint, parseJson, writeFileWhole } from '../../model/folder.ts';
+import { modelFingerprint, writeFileWhole } from '../../model/folder.ts';
+import { parseJson } from '../../model/small-files.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import { SwarmError } from '../../protocol/errors.ts';

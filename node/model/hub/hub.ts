@@ -7,7 +7,7 @@ import { mkdir, readFile, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSwarmError, SwarmError } from '../../protocol/errors.ts';
 import { parseModelConfig } from '../config.ts';
-import { parseJson } from '../folder.ts';
+import { parseJson } from '../small-files.ts';
 import { type Environment, type HubCache, hubCacheDir, isThere, openHubCache } from './cache.ts';
 import { createHubClient, type HubClient, type HubFile, type HubModel } from './client.ts';
 import { downloadFile } from './download.ts';

@@ -38,28 +38,102 @@ test('what was saved as float32 loads equal; as bf16 it has the same root', asyn
   assert.deepEqual(policyRoot((await loadModelFolder(dir)).weights), policyRoot(model.weights));
 });
 
-test('shards named by an index load as one', async () => {
-  await save(model.weights);
-  const names = [...model.weights.keys()];
-  const parts = {
-    'model-00001-of-00002.safetensors': names.slice(0, 9),
-    'model-00002-of-00002.safetensors': names.slice(9),
-  };
+/** Writes shards of these tensors and an index; `placed` overrides where the index says that a tensor lies. */
+async function saveShards(
+  parts: Readonly<Record<string, Weights>>,
+  placed: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await writeFile(join(dir, 'config.json'), model.configJson);
   const weight_map: Record<string, string> = {};
   for (const [file, part] of Object.entries(parts)) {
-    await writeFile(
-      join(dir, file),
-      writeSafetensors(new Map(part.map((name) => [name, model.weights.get(name)!])), 'F32'),
-    );
-    for (const name of part) weight_map[name] = file;
+    await writeFile(join(dir, file), writeSafetensors(part, 'F32'));
+    for (const name of part.keys()) weight_map[name] = file;
   }
-  await rm(join(dir, 'model.safetensors'));
-  await writeFile(join(dir, 'model.safetensors.index.json'), JSON.stringify({ weight_map }));
+  await writeFile(
+    join(dir, 'model.safetensors.index.json'),
+    JSON.stringify({ metadata: { total_size: 1 }, weight_map: { ...weight_map, ...placed } }),
+  );
+}
+const [ONE, TWO] = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
+const entries = [...model.weights];
+const halves = { [ONE]: new Map(entries.slice(0, 9)), [TWO]: new Map(entries.slice(9)) };
+
+test('shards named by an index load as one, in the order of the config', async () => {
+  await saveShards({ [ONE]: halves[TWO]!, [TWO]: halves[ONE]! });
+  const { weights } = await loadModelFolder(dir);
+  assert.deepEqual([...weights], entries);
+});
+
+test('one file wins over an index beside it', async () => {
+  await saveShards({ [ONE]: new Map() }, { nothing: ONE });
+  await save(model.weights);
   assert.deepEqual((await loadModelFolder(dir)).weights, model.weights);
-  await rm(join(dir, 'model-00002-of-00002.safetensors'));
-  await refusedAs('MODEL_FILE_MISSING');
-  await writeFile(join(dir, 'model.safetensors.index.json'), JSON.stringify({ weight_map: { w: '../../etc/passwd' } }));
-  await refusedAs('MODEL_FILE_CORRUPT');
+});
+
+test('a shard that is missing, named by its path', async () => {
+  await saveShards(halves);
+  await rm(join(dir, TWO));
+  await assert.rejects(
+    loadModelFolder(dir),
+    (error) => isSwarmError(error, 'MODEL_FILE_MISSING') && error.detail.path === join(dir, TWO),
+  );
+});
+
+const INDEX_LIES: Readonly<Record<string, () => Promise<void>>> = {
+  'an index that places a tensor in a shard without it': () => saveShards(halves, { 'model.norm.weight': ONE }),
+  'an index that names a tensor that no shard has': () => saveShards(halves, { 'model.layers.9.x': TWO }),
+  'a tensor in two shards': () =>
+    saveShards({ ...halves, [TWO]: new Map(entries.slice(8)) }, { [entries[8]![0]]: ONE }),
+  'a shard outside of the folder': () => saveShards(halves, { 'model.norm.weight': '../../etc/passwd' }),
+  'a shard that is no text': () => saveShards(halves, { 'model.norm.weight': 1 as unknown as string }),
+  'an index of nothing': () => saveShards({}),
+};
+for (const [what, write] of Object.entries(INDEX_LIES)) {
+  test(what, async () => {
+    await write();
+    await refusedAs('MODEL_FILE_CORRUPT');
+  });
+}
+
+test('shards without a tensor that the config requires, and with one too many', async () => {
+  const norm = 'model.norm.weight';
+  const rest = new Map(halves[TWO]!);
+  rest.delete(norm);
+  await saveShards({ ...halves, [TWO]: rest });
+  await refusedAs('MODEL_TENSOR_MISMATCH');
+  await saveShards({ ...halves, [TWO]: new Map([...halves[TWO]!, ['x', { shape: [1], data: Float32Array.of(1) }]]) });
+  await refusedAs('MODEL_TENSOR_MISMATCH');
+});
+
+test('a tied head: stored once under either name, twice alike, twice unlike', async () => {
+  const tied = randomModel({ layers: 1, tiedHead: true }, 3);
+  const embedding = tied.weights.get('model.embed_tokens.weight')!;
+  const saveTied = (weights: Weights): Promise<void> =>
+    saveModelFolder(dir, { configJson: tied.configJson, weights }, 'F32');
+  const withHead = (data: Float32Array): Weights =>
+    new Map([...tied.weights, ['lm_head.weight', { shape: embedding.shape, data }]]);
+  const loadsAlike = async (weights: Weights): Promise<void> => {
+    await saveTied(weights);
+    assert.deepEqual([...(await loadModelFolder(dir)).weights], [...tied.weights]);
+  };
+  await loadsAlike(tied.weights);
+  await loadsAlike(withHead(embedding.data));
+  const headAlone = new Map(withHead(embedding.data));
+  headAlone.delete('model.embed_tokens.weight');
+  await loadsAlike(headAlone);
+  await saveTied(withHead(embedding.data.map((value, i) => (i === embedding.data.length - 1 ? value + 1 : value))));
+  await assert.rejects(
+    loadModelFolder(dir),
+    (error) => isSwarmError(error, 'MODEL_TENSOR_MISMATCH') && error.detail.tensor === 'lm_head.weight',
+  );
+});
+
+test('an untied model without a head is told so', async () => {
+  await save(without('lm_head.weight'));
+  await assert.rejects(
+    loadModelFolder(dir),
+    (error) => isSwarmError(error, 'MODEL_TENSOR_MISMATCH') && error.detail.tensor === 'lm_head.weight',
+  );
 });
 
 test('a folder without a config, and one without weights', async () => {
