@@ -7,9 +7,16 @@ import { familyWord, taskSeed, taskWord, uniformStream } from '../node/protocol/
 import { RecipeError } from './error.ts';
 import { isRightAnswer, type RewardTerm, rewardFunction, totalScore } from './rewards/table.ts';
 import type { Recipe } from './schema.ts';
-import type { GeneratedTask, RecipeTask, RowsTask } from './sections.ts';
+import type { ExamplesChat, GeneratedTask, RecipeTask, RowsTask } from './sections.ts';
 import { taskFamily } from './tasks/table.ts';
-import { type Demonstration, drawProblem, type Problem, type Split } from './tasks/task.ts';
+import {
+  type ChatTurn,
+  type Demonstration,
+  drawExamples,
+  drawProblem,
+  type Problem,
+  type Split,
+} from './tasks/task.ts';
 
 const HELD_OUT_DOMAIN = 'murmuration/held-out/1';
 
@@ -50,16 +57,30 @@ function isRows(task: RecipeTask): task is RowsTask {
 function rowsSource(task: RowsTask): Source {
   return (groupSeed, split) => {
     const rows = split === 'held-out' ? (task.heldOutRows ?? task.rows) : task.rows;
-    return { family: 'rows', problem: rows[Number(taskWord(groupSeed) % BigInt(rows.length))]! };
+    const row = rows[Number(taskWord(groupSeed) % BigInt(rows.length))]!;
+    const problem = task.chat === undefined ? row : { ...row, turns: [...task.chat.turns, ...(row.turns ?? [])] };
+    return { family: 'rows', problem };
   };
 }
 
-function generatedSource(task: GeneratedTask): Source {
-  const family = taskFamily(task.task);
-  return (groupSeed, split) => ({
-    family: task.task,
-    problem: drawProblem(family, task.settings, uniformStream(taskSeed(groupSeed)), split),
-  });
+/** The problem, then what its chat shows first: all from one stream, in this order. */
+function generatedSource({ task, settings, chat }: GeneratedTask): Source {
+  const family = taskFamily(task);
+  return (groupSeed, split) => {
+    const draw = uniformStream(taskSeed(groupSeed));
+    const problem = drawProblem(family, settings, draw, split);
+    if (chat === undefined) return { family: task, problem };
+    const examples = drawExamples(family, settings, draw, problem, chat.examples);
+    return { family: task, problem: { ...problem, turns: turnsOf(chat, examples) } };
+  };
+}
+
+function turnsOf({ system }: ExamplesChat, examples: readonly Problem[]): ChatTurn[] {
+  const solved = examples.flatMap(({ prompt, answer }): ChatTurn[] => [
+    { role: 'user', content: prompt },
+    { role: 'assistant', content: answer },
+  ]);
+  return system === undefined ? solved : [{ role: 'system', content: system }, ...solved];
 }
 
 /** Cumulative integer weights; the family word modulo their sum picks. */
@@ -85,8 +106,9 @@ function checkDraws(sources: readonly Source[]): void {
 
 function checkRows(task: RowsTask): void {
   if (task.heldOutRows === undefined) return;
-  const training = new Set(task.rows.map((row) => row.prompt));
-  const shared = task.heldOutRows.find((row) => training.has(row.prompt));
+  const keyOf = ({ turns, prompt }: Problem): string => JSON.stringify([turns ?? [], prompt]);
+  const training = new Set(task.rows.map(keyOf));
+  const shared = task.heldOutRows.find((row) => training.has(keyOf(row)));
   if (shared === undefined) return;
   throw new RecipeError(
     'RECIPE_INVALID',

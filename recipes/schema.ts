@@ -12,6 +12,7 @@ import { RecipeError } from './error.ts';
 import { checkPlainJson, isJsonObject, type Json, type JsonObject } from './json.ts';
 import { rewardFunction, rewardFunctions } from './rewards/table.ts';
 import {
+  examplesChatSchema,
   grpoSchema,
   hex32,
   modelSchema,
@@ -66,6 +67,7 @@ function tasksSchema(): z.ZodType<readonly RecipeTask[]> {
       task: z.literal(id).describe(family.description),
       weight: taskWeight(),
       settings: family.settings.prefault({}).describe('difficulty'),
+      chat: examplesChatSchema.exactOptional(),
     }),
   );
   return z

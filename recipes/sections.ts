@@ -4,7 +4,7 @@
 
 import { z } from 'zod';
 import { MAX_COMPLETION_TOKENS } from '../node/protocol/limits.ts';
-import type { Problem } from './tasks/task.ts';
+import type { ChatTurn, Problem } from './tasks/task.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
 const EPOCH_MS = 86_400_000;
@@ -32,11 +32,23 @@ export const modelSchema: z.ZodType<RecipeModel> = z.strictObject({
   hubId: z.string().min(1).max(200).exactOptional().describe('where the model may also be had, such as owner/name'),
 });
 
+/** Turns that come before every row's own. */
+export interface RowsChat {
+  readonly turns: readonly ChatTurn[];
+}
+
+/** What comes before a generated question: a system turn, and other problems of the family with their answers. */
+export interface ExamplesChat {
+  readonly system?: string;
+  readonly examples: number;
+}
+
 /** Problems written in the recipe; group seed modulo their number picks one. */
 export interface RowsTask {
   readonly rows: readonly Problem[];
   readonly heldOutRows?: readonly Problem[];
   readonly weight: number;
+  readonly chat?: RowsChat;
 }
 
 /** Problems that a family generates. `settings` are as that family's schema gives them, defaults filled in. */
@@ -44,6 +56,7 @@ export interface GeneratedTask {
   readonly task: string;
   readonly weight: number;
   readonly settings: unknown;
+  readonly chat?: ExamplesChat;
 }
 
 export type RecipeTask = GeneratedTask | RowsTask;
@@ -53,15 +66,48 @@ export function taskWeight(): z.ZodDefault<z.ZodInt> {
   return z.int().min(1).max(1_000_000).default(1).describe('share of groups, relative to the other tasks');
 }
 
+const turns: z.ZodType<readonly ChatTurn[]> = z
+  .array(
+    z.strictObject({
+      role: z.enum(['system', 'user', 'assistant']).describe('who said it'),
+      content: z.string().max(65_536).describe('what was said'),
+    }),
+  )
+  .max(64)
+  .describe('turns of a chat before the question, such as a system turn and solved examples');
+
 const row: z.ZodType<Problem> = z.strictObject({
-  prompt: z.string().min(1).max(65_536).describe('text of the question'),
+  prompt: z.string().min(1).max(65_536).describe('text of the question; in a chat the last user turn'),
   answer: z.string().max(4_096).describe('what the rewards compare with'),
+  turns: turns.exactOptional(),
 });
+
+/** Of a generated task: asks its questions in chats. */
+export const examplesChatSchema: z.ZodType<ExamplesChat> = z
+  .strictObject({
+    system: z
+      .string()
+      .min(1)
+      .max(4_096)
+      .exactOptional()
+      .describe('system turn; left out: the template may add its own'),
+    examples: z
+      .int()
+      .min(0)
+      .max(32)
+      .default(0)
+      .describe("solved examples before the question: other problems of the family, drawn under the group's seed"),
+  })
+  .describe("asks in a chat, through the model's chat template; left out: the question is the whole prompt");
 
 export const rowsTaskSchema: z.ZodType<RowsTask> = z.strictObject({
   rows: z.array(row).min(1).max(10_000).describe('problems to train on'),
   heldOutRows: z.array(row).min(1).max(10_000).exactOptional().describe('problems for evaluation only'),
   weight: taskWeight(),
+  chat: z
+    .strictObject({ turns })
+    .exactOptional()
+    .describe("asks all rows in chats that begin with these turns, through the model's chat template"),
 });
 
 /** One term of the reward. */

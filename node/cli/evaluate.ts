@@ -1,6 +1,7 @@
 // Accuracy of a policy on a recipe's held-out tasks: sampled at the recipe's temperature, with fixed seeds,
 // so that two policies are asked the same questions with the same luck.
 
+import { promptOf } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { concatBytes, sha256, u32be, utf8 } from '../protocol/bytes.ts';
@@ -40,7 +41,7 @@ export async function evaluatePolicy(
 ): Promise<Evaluation> {
   const problems = context.recipe.heldOutProblems(tasks, seed);
   const requests = problems.map((problem, index) => ({
-    prompt: Uint32Array.from(context.tokenizer.encode(problem.prompt, { addSpecialTokens: true })),
+    prompt: promptOf(context.tokenizer, problem).tokens,
     sequenceSeeds: [evaluationSeed(seed, index)],
   }));
   const groups = await context.engine.generate(context.policyRoot, context.sampling, requests);

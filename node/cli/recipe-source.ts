@@ -22,7 +22,7 @@ export async function readRecipeSource(text: string): Promise<RecipeSource> {
   if (file === undefined) {
     throw new SwarmError(
       'RECIPE_NOT_FOUND',
-      `no recipe file ${text} (.yaml, .yml or .json) and no shipped recipe of that name; shipped are arrows, sums and sorting`,
+      `no recipe file ${text} (.yaml, .yml or .json) and no shipped recipe of that name; shipped are arrows, largest, sums and sorting`,
       { recipe: text },
     );
   }

@@ -2,8 +2,9 @@
 // Source: transformers 5.23 utils/chat_template_utils.py (trim_blocks, lstrip_blocks, loop controls, raise_exception,
 // strftime_now, {% generation %} as a no-op); the interpreter is @huggingface/jinja, as in transformers.js.
 // Left out: tools, documents, several templates by name (the one called `default` is taken), continue_final_message.
-// A template comes from strangers. Bounded: its length, that of its text, the length of a range(), and the time of a
-// rendering. Not bounded: the memory that it takes within that time. It reaches no file, network or JavaScript object.
+// A template comes from strangers. Bounded: its length, that of its text, the length of a range(), the steps of a
+// rendering, and its time as a second net. Not bounded: the memory that it takes within that time. It reaches no file,
+// network or JavaScript object.
 
 import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
@@ -44,6 +45,8 @@ export interface TemplateSource {
 const MAX_TEMPLATE_CHARS = 256 << 10;
 const MAX_TEXT_CHARS = 4 << 20;
 const MAX_RANGE = 100_000;
+/** A node of the program, evaluated once, is a step. The usual templates take some 20 a turn. */
+const MAX_STEPS = 500_000;
 const DEFAULT_TIMEOUT_MS = 2000;
 
 function failed(reason: string, cause?: unknown): SwarmError {
@@ -83,6 +86,18 @@ function environmentOf(variables: Readonly<Record<string, unknown>>, now: (() =>
   };
   for (const [name, value] of Object.entries({ ...globals, ...variables })) environment.set(name, value);
   return environment;
+}
+
+/** An interpreter with a budget of steps: what is over it on one machine is over it on all, fast or slow. */
+function boundedInterpreter(environment: Environment): Interpreter {
+  const interpreter = new Interpreter(environment);
+  const evaluate: (...node: unknown[]) => unknown = interpreter.evaluate.bind(interpreter);
+  let steps = 0;
+  interpreter.evaluate = (...node: unknown[]): unknown => {
+    if (++steps > MAX_STEPS) throw new Error(`it takes over ${MAX_STEPS} steps`);
+    return evaluate(...node);
+  };
+  return interpreter;
 }
 
 /** Runs `render` and stops it after `timeoutMs`, wherever it is. */
@@ -125,7 +140,7 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
       add_generation_prompt: addGenerationPrompt,
     };
     const render = (): string => {
-      const { value } = new Interpreter(environmentOf(variables, now)).run(program);
+      const { value } = boundedInterpreter(environmentOf(variables, now)).run(program);
       return typeof value === 'string' ? value : '';
     };
     if (messages.length === 0) throw failed('there are no messages');

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { SwarmError } from '../protocol/errors.ts';
+import { type ChatMessage, type ChatTemplate, createChatTemplate } from './chat-template.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
 
 export interface Tokenizer {
@@ -20,6 +21,11 @@ export interface Tokenizer {
   readonly chatTemplate: string | null;
   /** texts of the special tokens that a chat template may name (bos_token, eos_token, …) */
   readonly specialTokens: Readonly<Record<string, string>>;
+  /**
+   * The turns in the chat template, up to where the model's answer begins; the same on every machine and day.
+   * @throws {SwarmError} CHAT_TEMPLATE_MISSING, CHAT_TEMPLATE_FAILED
+   */
+  chatText(turns: readonly ChatMessage[]): string;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -58,6 +64,9 @@ export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tok
   } catch (cause) {
     throw new SwarmError('MODEL_FILE_CORRUPT', 'tokenizer.json is of no kind that is known.', {}, { cause });
   }
+  const chatTemplate = chatTemplateOf(tokenizerConfig);
+  const specialTokens = specialTokensOf(tokenizerConfig);
+  let render: ChatTemplate | null = null;
   let vocabSize = 0;
   for (const id of inner.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
   const encode = (text: string, options: { readonly addSpecialTokens: boolean }): number[] => {
@@ -79,8 +88,12 @@ export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tok
         : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
     idOf: (token) => inner.token_to_id(token),
     tokenText: (id) => inner.id_to_token(id),
-    chatTemplate: chatTemplateOf(tokenizerConfig),
-    specialTokens: specialTokensOf(tokenizerConfig),
+    chatTemplate,
+    specialTokens,
+    chatText: (turns) => {
+      render ??= createChatTemplate({ chatTemplate, specialTokens });
+      return render(turns, { addGenerationPrompt: true });
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 // One group of rollouts: from a slot to its problem and seeds, from what was generated to body and announcement.
 // Source: spec/rollouts.md. Pure but for the prover: (policy, recipe, peer, slot) in, the same group out on every run.
 
+import { type PromptTokenizer, promptOf } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Problem } from '../../recipes/tasks/task.ts';
 import { encodeBody } from '../protocol/body.ts';
@@ -10,9 +11,7 @@ import type { GeneratedSequence, GenerateRequest, Prover } from '../protocol/por
 import { groupSeed, sequenceSeed } from '../protocol/seeds.ts';
 
 /** The part of a tokenizer that rollouts need. */
-export interface RolloutTokenizer {
-  readonly vocabSize: number;
-  encode(text: string, options: { readonly addSpecialTokens: boolean }): readonly number[];
+export interface RolloutTokenizer extends PromptTokenizer {
   decode(ids: Uint32Array): string;
 }
 
@@ -67,7 +66,7 @@ export function createGroupMaker(
       const policyRoot = fromHex(place.policyRoot, 32);
       const seed = groupSeed({ recipeId: recipe.recipeId, policyRoot, peerId, slot: place.slot });
       const { problem } = recipe.problemFor(seed);
-      const prompt = Uint32Array.from(tokenizer.encode(problem.prompt, { addSpecialTokens: true }));
+      const prompt = promptOf(tokenizer, problem).tokens;
       const sequenceSeeds = Array.from({ length: groupSize }, (_, i) => sequenceSeed(seed, i));
       return { ...place, problem, request: { prompt, sequenceSeeds } };
     },

@@ -2,12 +2,13 @@
 
 import { RecipeError } from '../error.ts';
 import { arrows } from './arrows.ts';
+import { largest } from './largest.ts';
 import { sorting } from './sorting.ts';
 import { sums } from './sums.ts';
 import { type TaskFamily, taskId } from './task.ts';
 
 const FAMILIES: ReadonlyMap<string, TaskFamily<unknown>> = new Map(
-  ([arrows, sorting, sums] as readonly TaskFamily<unknown>[]).map((family) => [taskId(family), family]),
+  ([arrows, largest, sorting, sums] as readonly TaskFamily<unknown>[]).map((family) => [taskId(family), family]),
 );
 
 /** All families with the names recipes give them, in order. */

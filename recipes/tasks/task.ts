@@ -12,10 +12,19 @@ const HELD_OUT_BELOW = 16;
 /** Redraws before a family counts as too small to have a prompt of the wanted kind: (15/16)^4096 is 1e-115. */
 const MAX_DRAWS = 4096;
 
+/** What one side said in a chat. */
+export interface ChatTurn {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
 /** A question and the one answer that is right. */
 export interface Problem {
+  /** what is asked: all that a model is given to go on from, or the last user turn of a chat */
   readonly prompt: string;
   readonly answer: string;
+  /** the turns before it. There, even if none: the model's chat template makes the text; absent: the prompt is the text */
+  readonly turns?: readonly ChatTurn[];
 }
 
 /** Two ways to answer right: with the steps in `<…>` first, or at once. Both are completions without the end token. */
@@ -63,14 +72,45 @@ export function drawProblem<Settings>(
   draw: UniformStream,
   split: Split,
 ): Problem {
+  const isHeldOutWanted = split === 'held-out';
+  return drawUntil(family, settings, draw, split, ({ prompt }) => isHeldOut(prompt) === isHeldOutWanted);
+}
+
+/**
+ * Draws problems to show solved beside `problem`: no two equal, none of them held out, whatever the split of `problem`.
+ * @throws {RecipeError} RECIPE_INVALID when the settings leave too few prompts
+ */
+export function drawExamples<Settings>(
+  family: TaskFamily<Settings>,
+  settings: Settings,
+  draw: UniformStream,
+  problem: Problem,
+  count: number,
+): readonly Problem[] {
+  const taken = new Set([problem.prompt]);
+  return Array.from({ length: count }, () => {
+    const isFit = ({ prompt }: Problem): boolean => !isHeldOut(prompt) && !taken.has(prompt);
+    const example = drawUntil(family, settings, draw, 'further', isFit);
+    taken.add(example.prompt);
+    return example;
+  });
+}
+
+function drawUntil<Settings>(
+  family: TaskFamily<Settings>,
+  settings: Settings,
+  draw: UniformStream,
+  wanted: string,
+  isFit: (problem: Problem) => boolean,
+): Problem {
   for (let n = 0; n < MAX_DRAWS; n++) {
     const problem = family.generate(draw, settings);
-    if (isHeldOut(problem.prompt) === (split === 'held-out')) return problem;
+    if (isFit(problem)) return problem;
   }
   throw new RecipeError(
     'RECIPE_INVALID',
-    `${taskId(family)} found no ${split} prompt in ${MAX_DRAWS} draws: its settings make too few prompts, widen them`,
-    { task: taskId(family), split },
+    `${taskId(family)} found no ${wanted} prompt in ${MAX_DRAWS} draws: its settings make too few prompts, widen them`,
+    { task: taskId(family), wanted },
   );
 }
 

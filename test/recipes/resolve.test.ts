@@ -85,6 +85,68 @@ test('held-out rows are only for evaluation, and may not be trained on', () => {
   );
 });
 
+test('chats: a system turn, solved examples of the family, then the question', () => {
+  const chat = { system: 'Be brief.', examples: 3 };
+  const recipe = resolved({ tasks: [{ task: 'largest@1', chat }] });
+  const plain = resolved({ tasks: [{ task: 'largest@1' }] });
+  fc.assert(
+    fc.property(seeds, (seed) => {
+      const { problem } = recipe.problemFor(seed);
+      assert.deepEqual({ ...problem, turns: undefined }, { ...plain.problemFor(seed).problem, turns: undefined });
+      const [system, ...examples] = problem.turns!;
+      assert.deepEqual(system, { role: 'system', content: 'Be brief.' });
+      assert.deepEqual(
+        examples.map(({ role }) => role),
+        ['user', 'assistant', 'user', 'assistant', 'user', 'assistant'],
+      );
+      const asked = examples.filter(({ role }) => role === 'user').map(({ content }) => content);
+      assert.equal(new Set([...asked, problem.prompt]).size, 4, 'no two alike');
+      for (const [i, { content }] of examples.entries()) {
+        if (i % 2 === 0) assert.equal(isHeldOut(content), false);
+        else assert.equal(recipe.isRight({ prompt: '', answer: content }, examples[i]!.content), true);
+      }
+      for (let i = 0; i < examples.length; i += 2) {
+        const numbers = [...examples[i]!.content.matchAll(/\d+/g)].map(Number);
+        assert.equal(examples[i + 1]!.content, String(Math.max(...numbers)));
+      }
+    }),
+    { numRuns: 200 },
+  );
+  for (const { prompt, turns } of recipe.heldOutProblems(32, 1)) {
+    assert.ok(isHeldOut(prompt));
+    for (const { role, content } of turns!)
+      assert.ok(role !== 'user' || !isHeldOut(content), 'examples are not held out');
+  }
+  assert.equal(plain.problemFor(new Uint8Array(32)).problem.turns, undefined);
+});
+
+test('chats without a system turn or examples are chats all the same', () => {
+  const recipe = resolved({ tasks: [{ task: 'largest@1', chat: {} }] });
+  assert.deepEqual(recipe.problemFor(new Uint8Array(32)).problem.turns, []);
+});
+
+test('a family too small for so many examples is refused', () => {
+  const small = { task: 'largest@1', settings: { items: 2, minNumber: 1, maxNumber: 4 }, chat: { examples: 16 } };
+  assert.throws(
+    () => resolved({ tasks: [small] }),
+    (error) => isSwarmError(error, 'RECIPE_INVALID'),
+  );
+});
+
+test("rows: the task's turns come before the row's own", () => {
+  const turns = [{ role: 'system', content: 's' }];
+  const own = [
+    { role: 'user', content: 'u' },
+    { role: 'assistant', content: 'a' },
+  ];
+  const all = { rows: [{ prompt: 'p', answer: '1', turns: own }], chat: { turns } };
+  const first = (task: RecipeSource): unknown => resolved({ tasks: [task] }).problemFor(new Uint8Array(32)).problem;
+  assert.deepEqual(first(all), { prompt: 'p', answer: '1', turns: [...turns, ...own] });
+  assert.deepEqual(first({ rows: all.rows }), { prompt: 'p', answer: '1', turns: own });
+  assert.deepEqual(first({ rows: [rows[0]!], chat: { turns: [] } }), { ...rows[0], turns: [] });
+  assert.deepEqual(first({ rows: [rows[0]!] }), rows[0]);
+});
+
 test('scores: integer millionths of the right answer, thought or blurted', () => {
   const recipe = resolved({
     rewards: [

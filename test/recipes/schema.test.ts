@@ -9,6 +9,7 @@ import { type ErrorCode, isSwarmError } from '../../node/protocol/errors.ts';
 import { RECIPE_MAX_BYTES } from '../../node/protocol/limits.ts';
 import { completeRecipe } from '../../recipes/complete.ts';
 import { RecipeError } from '../../recipes/error.ts';
+import { resolveRecipe } from '../../recipes/resolve.ts';
 import {
   canonicalRecipe,
   parseRecipe,
@@ -51,6 +52,16 @@ test('the shipped recipes parse, with the defaults of the specs', () => {
     });
     assert.equal(recipe.maxKeyShare, 1 / 8);
     assert.equal(recipe.author, FILL.author);
+  }
+});
+
+test('largest asks a chat with four solved examples and scores the whole answer', () => {
+  const recipe = resolveRecipe(parseRecipe(canonicalRecipe(shippedSource('largest'))));
+  const [problem] = recipe.heldOutProblems(1, 0);
+  assert.deepEqual(problem!.turns!.map(({ role }) => role[0]).join(''), 'suauauaua');
+  assert.equal(recipe.score(problem!, problem!.answer), 1_000_000);
+  for (const wrong of ['', `${problem!.answer}0`, `It is ${problem!.answer}`, problem!.prompt]) {
+    assert.equal(recipe.score(problem!, wrong), 0, wrong);
   }
 });
 
@@ -111,6 +122,12 @@ test('what is wrong is named with its path', () => {
     [{ tasks: [] }, 'recipe.tasks'],
     [{ tasks: [{ task: 'arrows@1', settings: { letters: 60 } }] }, 'recipe.tasks[0].settings.letters'],
     [{ tasks: [{ rows: [{ prompt: '1+1=' }] }] }, 'recipe.tasks[0].rows[0].answer'],
+    [{ tasks: [{ task: 'sums@1', chat: { examples: 33 } }] }, 'recipe.tasks[0].chat.examples'],
+    [{ tasks: [{ task: 'sums@1', chat: { turns: [] } }] }, 'turns'],
+    [
+      { tasks: [{ rows: [{ prompt: 'a', answer: 'b', turns: [{ role: 'tool', content: '' }] }] }] },
+      'recipe.tasks[0].rows[0].turns[0].role',
+    ],
     [{ rewards: [{ reward: 'exact@1', settings: { after: 7 } }] }, 'recipe.rewards[0].settings.after'],
     [{ trainers: ['AB'.repeat(32)] }, 'recipe.trainers[0]'],
     [{ verification: { toploc: { maxExponentMismatches: 129 } } }, 'recipe.verification.toploc.maxExponentMismatches'],
@@ -122,7 +139,7 @@ test('unknown tasks and rewards are told with those that are known', () => {
   refuses(
     () => shippedSource('arrows', { tasks: [{ task: 'arrows@9' }] }),
     'RECIPE_UNKNOWN_TASK',
-    'arrows@1, sorting@1',
+    'arrows@1, largest@1, sorting@1',
   );
   refuses(() => shippedSource('arrows', { rewards: [{ reward: 'judge@1' }] }), 'RECIPE_UNKNOWN_REWARD', 'exact@1');
   refuses(() => shippedSource('arrows', { tasks: [{ task: '__proto__' }] }), 'RECIPE_UNKNOWN_TASK');

@@ -23,12 +23,12 @@ export const FILL: RecipeFill = {
 };
 
 /** A shipped recipe as its file says it. */
-export function shippedTemplate(name: 'arrows' | 'sums' | 'sorting'): RecipeSource {
+export function shippedTemplate(name: 'arrows' | 'largest' | 'sums' | 'sorting'): RecipeSource {
   const url = new URL(`../../recipes/${name}/recipe.yaml`, import.meta.url);
   return parseRecipeText(readFileSync(url, 'utf8'), 'yaml');
 }
 
 /** A shipped recipe with FILL, and fields replaced. */
-export function shippedSource(name: 'arrows' | 'sums' | 'sorting', replaced: RecipeSource = {}): RecipeSource {
+export function shippedSource(name: 'arrows' | 'largest' | 'sums' | 'sorting', replaced: RecipeSource = {}): RecipeSource {
   return completeRecipe({ ...shippedTemplate(name), ...replaced }, FILL);
 }

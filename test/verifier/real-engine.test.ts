@@ -12,6 +12,7 @@ import { fromHex, toHex } from '../../node/protocol/bytes.ts';
 import type { KeyPair } from '../../node/protocol/keys.ts';
 import type { GeneratedSequence, PolicyEngine, PolicyFiles } from '../../node/protocol/ports.ts';
 import { groupSeed, sequenceSeed } from '../../node/protocol/seeds.ts';
+import { promptOf } from '../../recipes/prompt.ts';
 import { checkReplay } from '../../verifier/checks/stage-two.ts';
 import { type BodyContext, samplingOf } from '../../verifier/checks/subject.ts';
 import { startVerifier } from './support/running.ts';
@@ -61,7 +62,7 @@ async function generated(peer: KeyPair, count: number, by: PolicyEngine): Promis
     const seed = groupSeed({ ...names, slot });
     const { problem } = context.recipe.problemFor(seed);
     const sequenceSeeds = Array.from({ length: context.recipe.recipe.groupSize }, (__, i) => sequenceSeed(seed, i));
-    const prompt = Uint32Array.from(context.tokenizer.encode(problem.prompt, { addSpecialTokens: true }));
+    const prompt = promptOf(context.tokenizer, problem).tokens;
     return { prompt, sequenceSeeds };
   });
   const made = await by.generate(realRoot, samplingOf(context), requests);

@@ -7,14 +7,12 @@ import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 import type { ReplayedSequence, SamplingSettings } from '../../node/protocol/ports.ts';
 import { groupSeed } from '../../node/protocol/seeds.ts';
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
+import type { PromptTokenizer } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Problem } from '../../recipes/tasks/task.ts';
 
 /** The part of a tokenizer that checks need. */
-export interface TextCodec {
-  /** one more than the largest id that has a token */
-  readonly vocabSize: number;
-  encode(text: string, options: { readonly addSpecialTokens: boolean }): number[];
+export interface TextCodec extends PromptTokenizer {
   decode(ids: readonly number[] | Uint32Array): string;
 }
 

@@ -19,7 +19,7 @@ export interface SubmitOptions {
 export function submitCommand(): Command {
   return withJson(withJoin(withDataDir(new Command('submit'))))
     .description('submit a recipe: YAML or JSON, checked, signed, announced to the trainers')
-    .argument('<recipe>', 'a recipe file, or the name of a shipped one (arrows, sums, sorting)')
+    .argument('<recipe>', 'a recipe file, or the name of a shipped one (arrows, largest, sums, sorting)')
     .option('--model <dir>', 'model folder that the recipe starts from', starterModelDir())
     .option('--trainer <key>', 'public key (or its beginning) of the trainer to ask; default: the first that offers')
     .option(

@@ -27,7 +27,7 @@ export function trainCommand(): Command {
     .description('train: GRPO on accepted rollouts within the staleness bound, new weights to everybody')
     .option(
       '--recipe <file|name>',
-      'publish and train this recipe: a file, or the name of a shipped one (arrows, sums, sorting)',
+      'publish and train this recipe: a file, or the name of a shipped one (arrows, largest, sums, sorting)',
     )
     .option('--model <dir>', 'model folder in Hugging Face form to start from', starterModelDir())
     .addOption(

@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { checkFits } from '../../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
 import type { ModelTexts } from '../../../shardcast/policies.ts';
 import { createPublisher } from '../../../shardcast/publish.ts';
@@ -257,6 +258,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
   const [policies, evaluated] = [shared.user(), shared.user()];
   const { participant, emit } = context;
   const recipe = known.resolved;
+  checkFits(recipe, tokenizer);
   const followed = await participant.follow(known, { texts, keep: 'all' });
   const bodies = bodyContext(followed, tokenizer, texts);
   const engine = await createTrainingEngine(engineInit(recipe, host));

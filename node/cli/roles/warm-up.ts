@@ -64,6 +64,13 @@ async function readRecipe(fileOrName: string): Promise<ResolvedRecipe> {
 }
 
 function tasksOf({ recipe }: ResolvedRecipe): WarmUpTask[] {
+  if (recipe.tasks.some((task) => task.chat !== undefined)) {
+    throw new SwarmError(
+      'RECIPE_INVALID',
+      `${recipe.name} asks in chats, and a warm-up makes a model without a chat template: take a pretrained one`,
+      { recipe: recipe.name },
+    );
+  }
   return recipe.tasks.flatMap((task) =>
     'rows' in task ? [] : [{ family: taskFamily(task.task), settings: task.settings, weight: task.weight }],
   );

@@ -103,6 +103,13 @@ for (const [what, code, text] of RECIPE_FAULTS) {
   });
 }
 
+test('a recipe that asks in chats is refused for a model without a chat template', async (t) => {
+  const dir = await tempDir(t);
+  const asked = ['eval', '--model', starterModelDir(), '--recipe', 'largest', '--tasks', '1', '--threads', '1'];
+  assert.deepEqual(await failure(asked), ['CHAT_TEMPLATE_MISSING', 4]);
+  assert.deepEqual(await failure(['warm-up', '--recipe', 'largest', '--out', dir]), ['RECIPE_INVALID', 4]);
+});
+
 test('a recipe that is not there is told from one that is broken', async (t) => {
   const dir = await tempDir(t);
   await mkdir(join(dir, 'folder.yaml'));
@@ -114,7 +121,7 @@ test('a recipe that is not there is told from one that is broken', async (t) => 
 
 test('the starter model and every shipped recipe pass the same door', async (t) => {
   const dir = await tempDir(t);
-  for (const name of ['arrows', 'sums', 'sorting']) {
+  for (const name of ['arrows', 'largest', 'sums', 'sorting']) {
     const { code, stdout } = await runInProcess(['submit', name, '--dry-run', '--json', '--data-dir', dir]);
     assert.equal(code, 0, stdout);
     assert.match((JSON.parse(stdout) as { author: string }).author, /^[0-9a-f]{64}$/);

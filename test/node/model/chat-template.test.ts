@@ -85,6 +85,12 @@ describe('templates that fail or do harm end with a code', () => {
     test(what, () => assert.throws(() => rendered(template, { timeoutMs: 300 }), failsWith('CHAT_TEMPLATE_FAILED')));
   }
 
+  test('the budget of steps ends the same rendering on every machine, and an ordinary one is far from it', () => {
+    const looped = (turns: number): string => `{% for i in range(${turns}) %}{{ i }}{% endfor %}`;
+    assert.ok(rendered(looped(90_000), { timeoutMs: 60_000 }).endsWith('89999'));
+    assert.throws(() => rendered(looped(90_000).repeat(9), { timeoutMs: 60_000 }), /steps/);
+  });
+
   test('reaches no JavaScript', () => {
     for (const path of ['constructor', '__proto__', 'constructor.constructor']) {
       assert.equal(rendered(`{{ 1 if messages.${path} is defined or messages[0].${path} is defined else 0 }}`), '0');

@@ -7,6 +7,7 @@ import { encodeGroup, type GroupAnnouncement } from '../../../node/protocol/grou
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import type { ChainPolicy, PolicyChain, SignedMessage } from '../../../node/protocol/ports.ts';
 import { groupSeed, sequenceSeed } from '../../../node/protocol/seeds.ts';
+import { promptOf } from '../../../recipes/prompt.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe, type RecipeSource } from '../../../recipes/schema.ts';
 import { type BodyContext, samplingOf, type TextCodec } from '../../../verifier/checks/subject.ts';
@@ -26,6 +27,7 @@ export function starterTokenizer(): TextCodec {
     vocabSize: Math.max(...texts.keys()) + 1,
     encode: (text) => [...text].map((char) => model.vocab[char]!),
     decode: (ids) => Array.from(ids, (id) => texts.get(id) ?? '').join(''),
+    chatText: (turns) => turns.map(({ content }) => content).join(''),
   };
 }
 
@@ -77,7 +79,7 @@ export function makeGroup(
   const names = { recipeId: recipe.recipeId, policyRoot, peerId: keyPair.peerId, slot };
   const seed = groupSeed(names);
   const { problem } = recipe.problemFor(seed);
-  const prompt = Uint32Array.from(tokenizer.encode(problem.prompt, { addSpecialTokens: true }));
+  const prompt = promptOf(tokenizer, problem).tokens;
   const policy = alteration.policy ?? scriptedPolicy(rootOf(policyStep));
   const made = Array.from({ length: recipe.recipe.groupSize }, (_, i) => {
     const { hidden, ...rest } = policy.generate(prompt, sequenceSeed(seed, i), samplingOf(context));
