@@ -93,7 +93,7 @@ export async function createHost(init: HostInit): Promise<Host> {
     { libp2p, standing, clock, logger, events },
     { bootstrap: init.bootstrap, targetPeers: init.targetPeers ?? 12 },
   );
-  standing.onBan((peer, why) => {
+  standing.onBan(({ peer, why }) => {
     for (const connection of libp2p.getConnections()) {
       if (connection.remotePeer.toString() === peer) connection.abort(new Error('banned'));
     }

@@ -3,6 +3,7 @@
 // Invariant: stream protocols are registered before the first connection, and the inbox listens before sync asks.
 
 import type { BlobFetcher, BlobStore, Records, Startable } from '../protocol/ports.ts';
+import { createBans } from './bans.ts';
 import { type BlobServerInit, createBlobServer } from './blob-server.ts';
 import { createBlobFetcher } from './blobs.ts';
 import { createHost, type Host, type HostInit } from './host.ts';
@@ -41,6 +42,7 @@ export async function createNetwork(
   const inbox = createInbox({ host, records, keyPair, clock, logger }, init);
   const sync = createSync({ host, requests, inbox, clock, logger });
   const meter = createNetworkMeter({ host });
+  const bans = createBans({ standing: host.standing, records: records('bans'), clock, logger });
   const exchange = createPeerExchange({ host, requests, clock, logger });
   const servers = [
     createBlobServer({ host, requests, blobs, clock }, init),
@@ -54,6 +56,7 @@ export async function createNetwork(
     sync,
     meter,
     async start() {
+      await bans.start();
       for (const server of servers) await server.start();
       await sync.start();
       await exchange.start();
@@ -67,6 +70,7 @@ export async function createNetwork(
       await inbox.stop();
       await host.stop();
       await meter.stop();
+      await bans.stop();
     },
   };
 }

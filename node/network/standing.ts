@@ -1,7 +1,7 @@
 // What a peer's conduct on the wire has cost it: penalty points that fade, and bans. (Standing of rollouts is the verifier's.)
 // Source: design.md "libp2p 3": a gray-listed peer stays connected, so we disconnect it ourselves and keep it away.
 // A slow peer is no offender: a machine that trains answers late.
-// Invariant: a banned peer is refused by the connection gater until its ban ends.
+// Invariant: a banned peer is refused by the connection gater until its ban ends, also after a restart (bans.ts).
 
 import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
 
@@ -25,6 +25,13 @@ export type Offence =
   | 'corrupt blob'
   | 'oversized answer';
 
+/** A peer that is kept away, until when, in milliseconds since 1970. */
+export interface Ban {
+  readonly peer: PeerIdString;
+  readonly why: string;
+  readonly untilMs: number;
+}
+
 export interface Standing {
   /** adds the points of an offence; bans when they reach BAN_POINTS */
   penalize(peer: PeerIdString, offence: Offence): void;
@@ -33,16 +40,18 @@ export interface Standing {
   ban(peer: PeerIdString, why: string, durationMs?: number): void;
   unban(peer: PeerIdString): void;
   isBanned(peer: PeerIdString): boolean;
-  banned(): readonly { readonly peer: PeerIdString; readonly why: string; readonly untilMs: number }[];
-  onBan(listener: (peer: PeerIdString, why: string) => void): () => void;
+  banned(): readonly Ban[];
+  /** a ban of an earlier run; told to nobody */
+  restore(ban: Ban): void;
+  onBan(listener: (ban: Ban) => void): () => void;
 }
 
-/** Points and bans of one process; nothing is written to disk. */
+/** Points and bans, empty at first. */
 export function createStanding(components: { readonly clock: Clock; readonly logger: Logger }): Standing {
   const { clock, logger } = components;
   const points = new Map<PeerIdString, { value: number; atMs: number }>();
-  const bans = new Map<PeerIdString, { why: string; untilMs: number }>();
-  const listeners = new Set<(peer: PeerIdString, why: string) => void>();
+  const bans = new Map<PeerIdString, Ban>();
+  const listeners = new Set<(ban: Ban) => void>();
 
   function pointsOf(peer: PeerIdString): number {
     const it = points.get(peer);
@@ -50,11 +59,16 @@ export function createStanding(components: { readonly clock: Clock; readonly log
   }
 
   function ban(peer: PeerIdString, why: string, durationMs: number = BAN_MS): void {
-    if (bans.size >= MAX_PEERS) bans.delete(bans.keys().next().value!);
-    bans.set(peer, { why, untilMs: clock.nowMs() + durationMs });
+    const made: Ban = { peer, why, untilMs: clock.nowMs() + durationMs };
+    restore(made);
     points.delete(peer);
     logger.warn({ peer, why, durationMs }, 'peer banned');
-    for (const listener of listeners) listener(peer, why);
+    for (const listener of listeners) listener(made);
+  }
+
+  function restore(made: Ban): void {
+    if (bans.size >= MAX_PEERS) bans.delete(bans.keys().next().value!);
+    bans.set(made.peer, made);
   }
 
   function isBanned(peer: PeerIdString): boolean {
@@ -80,7 +94,8 @@ export function createStanding(components: { readonly clock: Clock; readonly log
     ban,
     unban: (peer) => void bans.delete(peer),
     isBanned,
-    banned: () => [...bans].filter(([peer]) => isBanned(peer)).map(([peer, it]) => ({ peer, ...it })),
+    banned: () => [...bans.values()].filter(({ peer }) => isBanned(peer)),
+    restore,
     onBan(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

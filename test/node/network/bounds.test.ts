@@ -133,7 +133,7 @@ describe('standing', () => {
     const clock = handClock();
     const standing = createStanding({ clock, logger: createTestLogger() });
     const banned: string[] = [];
-    standing.onBan((peer) => banned.push(peer));
+    standing.onBan(({ peer }) => banned.push(peer));
     standing.penalize('p', 'corrupt blob');
     clock.advance(10 * 60_000);
     assert.equal(standing.points('p'), PENALTY['corrupt blob'] / 2);

@@ -10,7 +10,17 @@ import type { NetworkEvent } from '../../../node/network/events.ts';
 import { createHost, type Host } from '../../../node/network/host.ts';
 import { createNetworkMeter } from '../../../node/network/metrics.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
-import { clock, createSwarm, createTestLogger, hastyClock, NETWORK, until } from './support.ts';
+import type { Records } from '../../../node/protocol/ports.ts';
+import {
+  all,
+  clock,
+  createMemoryRecords,
+  createSwarm,
+  createTestLogger,
+  hastyClock,
+  NETWORK,
+  until,
+} from './support.ts';
 
 /** The part of kad-dht's inside that lets a member in. */
 interface SlowTable {
@@ -123,6 +133,23 @@ describe('host', { timeout: 60_000 }, () => {
     assert.equal(node.host.standing.isBanned(other.host.peerId), false);
   });
 
+  it('keeps a banned peer away over a restart, and takes up no ban that is over', async () => {
+    const [banned, forgiven] = await Promise.all([swarm.node(), swarm.node()]);
+    const records = memoryRecordsByName();
+    const keyPair = createKeyPair();
+    const first = await swarm.node({ keyPair, records });
+    first.host.ban(banned.host.peerId, 'a test');
+    first.host.ban(forgiven.host.peerId, 'a short one', 1);
+    await first.stop();
+    const bootstrap = [banned, forgiven].map(({ host }) => host.addresses()[0]!);
+    const again = await swarm.node({ keyPair, records, bootstrap });
+    assert.equal(again.host.standing.banned()[0]?.why, 'a test');
+    await until(() => again.host.peers.connected().length === 1, 'connected');
+    assert.deepEqual(again.host.peers.connected(), [forgiven.host.peerId]);
+    assert.deepEqual(await keysOf(records('bans')), [banned.host.peerId]);
+    await assert.rejects(again.host.peers.connect(banned.host.peerId), { code: 'PEER_UNREACHABLE' });
+  });
+
   it('knows its peers after a restart', async () => {
     const dir = await mkdtemp(join(tmpdir(), 'murmuration-peers-'));
     try {
@@ -157,6 +184,20 @@ describe('host', { timeout: 60_000 }, () => {
     await meter.stop();
   });
 });
+
+/** Records that outlive their node. */
+function memoryRecordsByName(): (name: string) => Records {
+  const stores = new Map<string, Records>();
+  return (name) => {
+    const records = stores.get(name) ?? createMemoryRecords();
+    stores.set(name, records);
+    return records;
+  };
+}
+
+async function keysOf(records: Records): Promise<string[]> {
+  return (await all(records.entries())).map(([key]) => key);
+}
 
 async function freePort(): Promise<number> {
   const server = createServer();
