@@ -51,7 +51,7 @@ async function withRecords<T>(dataDir: string, use: (ask: Ask) => Promise<T>): P
     if (!isSwarmError(error, 'NO_RUNNING_NODE')) throw error;
   }
   const { withStoppedNode } = await import('./offline.ts');
-  return withStoppedNode(dataDir, ({ handlers }) => use(async (method, params = {}) => handlers[method]?.(params)));
+  return withStoppedNode(dataDir, ({ handlers }) => use((method, params = {}) => handlers[method](params)));
 }
 
 /**

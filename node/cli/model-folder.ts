@@ -15,10 +15,6 @@ export interface FoundModel {
   readonly hubId: string | null;
 }
 
-/** Help of `--model` values. */
-export const MODEL_HELP = `A model is a folder in Hugging Face form, or a hub id: owner/name or owner/name@revision, downloaded into the cache that
-Hugging Face's own tools use (HF_HOME, HF_HUB_CACHE). HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE=1 mean what they mean there.`;
-
 const fromHub = (repo: string, { folder, commit }: LocalModel): FoundModel => ({
   folder,
   hubId: printHubId({ repo, revision: commit }),

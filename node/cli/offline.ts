@@ -15,19 +15,8 @@ import { NETWORK_KEY, NODE_RECORDS, STATUS_KEY } from './participant.ts';
 import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-book.ts';
 import { createLogger, systemClock } from './system.ts';
 
-/** A policy whose files a stopped node left. */
-export interface KeptPolicy {
-  readonly policyStep: number;
-  readonly policyRoot: string;
-  /** a model folder */
-  readonly folder: string;
-}
-
 export interface StoppedNode {
-  readonly book: RecipeBook;
   readonly handlers: InspectHandlers;
-  /** newest first */
-  keptPolicies(known: KnownRecipe): Promise<readonly KeptPolicy[]>;
 }
 
 /** Opens what a node left in `dataDir`, hands it to `use`, closes it. @throws DATA_DIR_IN_USE while one runs there */
@@ -72,20 +61,13 @@ async function recallEnd(inbox: Inbox, book: RecipeBook, known: KnownRecipe): Pr
 
 function stoppedNode(store: Store, inbox: Inbox, book: RecipeBook, network: string): StoppedNode {
   const folderOf = (id: string, root: string): string => join(store.dir, 'policies', id, root);
-  async function keptPolicies(known: KnownRecipe): Promise<KeptPolicy[]> {
-    const id = known.resolved.recipeIdHex;
-    const kept = new Map<number, KeptPolicy>();
-    for await (const message of inbox.stored('manifest', id)) {
-      const { policyStep, policyRoot } = decodeManifest(message.payload);
-      const folder = folderOf(id, toHex(policyRoot));
-      if (existsSync(folder)) kept.set(policyStep, { policyStep, policyRoot: toHex(policyRoot), folder });
-    }
-    return [...kept.values()].sort((a, b) => b.policyStep - a.policyStep);
-  }
+  /** The tokenizer is the same for every policy of a recipe. */
   async function tokenizerOf(id: string): Promise<Tokenizer | null> {
-    const known = book.get(id);
-    const newest = known === undefined ? undefined : (await keptPolicies(known))[0];
-    return newest === undefined ? null : loadTokenizer(newest.folder);
+    for await (const message of inbox.stored('manifest', id)) {
+      const folder = folderOf(id, toHex(decodeManifest(message.payload).policyRoot));
+      if (existsSync(folder)) return loadTokenizer(folder);
+    }
+    return null;
   }
   const handlers = createInspector({
     book,
@@ -101,7 +83,7 @@ function stoppedNode(store: Store, inbox: Inbox, book: RecipeBook, network: stri
       return { running: false, ...left };
     },
   });
-  return { book, handlers, keptPolicies };
+  return { handlers };
 }
 
 function offlineInbox(records: InboxStore): Inbox {

@@ -5,9 +5,6 @@ import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { completeRecipe, type RecipeFill } from '../../recipes/complete.ts';
 import { canonicalRecipe, parseRecipeText, type RecipeSource } from '../../recipes/schema.ts';
-import type { RecipeModel } from '../../recipes/sections.ts';
-import { modelFingerprint } from '../model/folder.ts';
-import { toHex } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import { shippedRecipeFile } from './shipped.ts';
 
@@ -27,12 +24,6 @@ export async function readRecipeSource(text: string): Promise<RecipeSource> {
     );
   }
   return parseRecipeText(await readFile(file, 'utf8'), extname(file) === '.json' ? 'json' : 'yaml');
-}
-
-/** What a recipe says of the model in a folder. @throws {SwarmError} MODEL_FILE_MISSING and others of the folder */
-export async function recipeModelOf(folder: string): Promise<RecipeModel> {
-  const { policyRoot, configHash, tokenizerHash } = await modelFingerprint(folder);
-  return { initialPolicyRoot: toHex(policyRoot), configHash: toHex(configHash), tokenizerHash: toHex(tokenizerHash) };
 }
 
 /** The bytes that are signed: template and what only the submitter knows. */

@@ -136,7 +136,7 @@ export interface PolicyFiles {
   /** hex */
   readonly policyRoot: string;
   readonly configJson: string;
-  /** safetensors (bf16 or f32) */
+  /** safetensors (bf16, f16 or f32), or the index of a sharded one */
   readonly weightsFile: string;
 }
 

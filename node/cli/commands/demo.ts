@@ -8,8 +8,8 @@ import { choosePlacement } from '../compute.ts';
 import { renderSummary } from '../demo/display.ts';
 import { runDemo } from '../demo/run.ts';
 import { EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
+import { MODEL_HELP, MODEL_OPTION } from '../model-help.ts';
 import { defaultDataDir, parseCount, parsePositive, withDevice } from '../options.ts';
-import { starterModelDir } from '../shipped.ts';
 
 interface DemoOptions {
   readonly seed?: number;
@@ -17,7 +17,7 @@ interface DemoOptions {
   readonly steps: number;
   readonly nodes: number;
   readonly jsonFile?: string;
-  readonly model: string;
+  readonly model?: string;
   readonly device: Device;
 }
 
@@ -29,14 +29,17 @@ export function demoCommand(): Command {
     .option('--steps <n>', 'stop after this many policy steps at the latest', parsePositive, 120)
     .option('--nodes <n>', 'honest contributor nodes', parsePositive, 3)
     .option('--json-file <file>', 'write the result as JSON too')
-    .option('--model <dir>', 'model folder to start from', starterModelDir())
+    .option('--model <dir|hub id>', MODEL_OPTION)
     .addHelpText(
       'after',
       `
+${MODEL_HELP}
+
 Examples:
   murmur demo                                 about four minutes on two cores
   murmur demo --seed 7 --json-file out.json   the result for machines
-  murmur demo --data-dir /tmp/swarm --nodes 2`,
+  murmur demo --data-dir /tmp/swarm --nodes 2
+  murmur demo --model ./exported              go on from a policy that murmur export wrote`,
     )
     .action(async (options: DemoOptions) => {
       process.exitCode = await demo(options);
@@ -61,7 +64,7 @@ async function demo(options: DemoOptions): Promise<number> {
     seed,
     maxSteps: options.steps,
     nodes: options.nodes,
-    model: resolve(options.model),
+    model: options.model,
     device: options.device,
     out: process.stdout,
     signal: interrupt.signal,

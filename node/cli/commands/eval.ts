@@ -1,6 +1,7 @@
 // `murmur eval`: accuracy of a policy on a recipe's held-out tasks.
 
 import { Command } from 'commander';
+import { MODEL_HELP } from '../model-help.ts';
 import { type ComputeOptions, parseCount, parsePositive, withCompute, withDataDir, withJson } from '../options.ts';
 
 export interface EvalOptions extends ComputeOptions {
@@ -18,7 +19,7 @@ export function evalCommand(): Command {
   return withCompute(withJson(withDataDir(new Command('eval'))), 'alone')
     .description("held-out accuracy of a policy, sampled at the recipe's temperature with fixed seeds")
     .option('--recipe <file|id|name>', 'whose tasks; default: the recipe of the data directory')
-    .option('--model <dir>', "a model folder to evaluate instead of the data directory's policies")
+    .option('--model <dir|hub id>', "a model to evaluate instead of the data directory's policies")
     .option('--step <n>', 'policy step; default: the newest that is here', parseCount)
     .option('--tasks <n>', 'held-out tasks', parsePositive, 512)
     .option('--seed <n>', "which tasks and which luck (default: the demo's on its data directory, else 0)", parseCount)
@@ -26,6 +27,8 @@ export function evalCommand(): Command {
     .addHelpText(
       'after',
       `
+${MODEL_HELP}
+
 Examples:
   murmur eval --data-dir ~/.murmur/demo-20261122T1800
   murmur eval --model recipes/starter --recipe arrows --tasks 2048`,

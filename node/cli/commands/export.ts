@@ -29,7 +29,7 @@ export function exportCommand(): Command {
     .option('--recipe <id|name>', "whose policies; default: the data directory's newest recipe")
     .option(
       '--base <dir|hub id>',
-      'the model that training started from: its generation_config.json and chat_template.jinja, which do not travel with weights, are kept',
+      'the model that training started from: its generation_config.json is kept (default: one that says how the recipe samples)',
     )
     .option('--force', 'replace a model folder that is there', false)
     .addHelpText(

@@ -1,15 +1,15 @@
 // `murmur submit <recipe>`: fill in the keys of a trainer that offers, sign, announce.
 
 import { Command } from 'commander';
+import { MODEL_HELP, MODEL_OPTION } from '../model-help.ts';
 import { withDataDir, withJoin, withJson } from '../options.ts';
-import { starterModelDir } from '../shipped.ts';
 
 export interface SubmitOptions {
   readonly dataDir: string;
   readonly network: string;
   readonly join: readonly string[];
   readonly json: boolean;
-  readonly model: string;
+  readonly model?: string;
   readonly trainer?: string;
   readonly verifier: readonly string[];
   readonly loopback: boolean;
@@ -20,7 +20,7 @@ export function submitCommand(): Command {
   return withJson(withJoin(withDataDir(new Command('submit'))))
     .description('submit a recipe: YAML or JSON, checked, signed, announced to the trainers')
     .argument('<recipe>', 'a recipe file, or the name of a shipped one (arrows, largest, sums, sorting)')
-    .option('--model <dir>', 'model folder that the recipe starts from', starterModelDir())
+    .option('--model <dir|hub id>', MODEL_OPTION)
     .option('--trainer <key>', 'public key (or its beginning) of the trainer to ask; default: the first that offers')
     .option(
       '--verifier <key>',
@@ -35,6 +35,8 @@ export function submitCommand(): Command {
       `
 With a node running on the data directory the recipe is signed by its key; else by the key of the data directory,
 and --join names a peer to hand it to.
+
+${MODEL_HELP}
 
 Examples:
   murmur submit arrows

@@ -1,6 +1,7 @@
 // `murmur train`: take recipes, run GRPO on accepted rollouts, publish weights.
 
 import { Command, Option } from 'commander';
+import { MODEL_HELP, MODEL_OPTION } from '../model-help.ts';
 import {
   type ComputeOptions,
   type NetworkOptions,
@@ -9,11 +10,10 @@ import {
   withCompute,
   withNetwork,
 } from '../options.ts';
-import { starterModelDir } from '../shipped.ts';
 
 export interface TrainOptions extends NetworkOptions, ComputeOptions {
   readonly recipe?: string;
-  readonly model: string;
+  readonly model?: string;
   readonly accept: 'author' | 'all' | 'none';
   readonly verify: boolean;
   readonly evalEvery: number;
@@ -29,7 +29,7 @@ export function trainCommand(): Command {
       '--recipe <file|name>',
       'publish and train this recipe: a file, or the name of a shipped one (arrows, largest, sums, sorting)',
     )
-    .option('--model <dir>', 'model folder in Hugging Face form to start from', starterModelDir())
+    .option('--model <dir|hub id>', MODEL_OPTION)
     .addOption(
       new Option('--accept <whose>', "whose submitted recipes to train: your own, anybody's, or none")
         .choices(['author', 'all', 'none'])
@@ -43,6 +43,8 @@ export function trainCommand(): Command {
     .addHelpText(
       'after',
       `
+${MODEL_HELP}
+
 Examples:
   murmur train --recipe arrows                 the smallest swarm: this and one murmur node
   murmur train --accept all --model ./my-llama take anybody's recipes for this model

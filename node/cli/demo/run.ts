@@ -18,8 +18,8 @@ export interface DemoInit {
   readonly seed: number;
   readonly maxSteps: number;
   readonly nodes: number;
-  /** model folder to start from */
-  readonly model: string;
+  /** `--model` */
+  readonly model: string | undefined;
   readonly out: NodeJS.WriteStream;
   readonly device: Device;
   readonly signal: AbortSignal;
@@ -75,7 +75,7 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
 async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmProcess> {
   const dir = (name: string): string => join(init.dataDir, name);
   const recipeFile = join(init.dataDir, 'recipe.json');
-  await writeDemoRecipe({
+  const folder = await writeDemoRecipe({
     file: recipeFile,
     model: init.model,
     trainerDir: dir('trainer'),
@@ -91,17 +91,7 @@ async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmP
     init.device,
   ];
   const trainer = processes.start('trainer', [
-    ...[
-      'train',
-      '--data-dir',
-      dir('trainer'),
-      ...network,
-      '--recipe',
-      recipeFile,
-      '--model',
-      init.model,
-      '--no-verify',
-    ],
+    ...['train', '--data-dir', dir('trainer'), ...network, '--recipe', recipeFile, '--model', folder, '--no-verify'],
     ...[
       '--eval-every',
       '5',

@@ -1,23 +1,25 @@
 // `murmur eval`: loads one policy (of the data directory, or any model folder) and asks it the held-out tasks.
 
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
 import { parseRecipe } from '../../../recipes/schema.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
-import { SwarmError } from '../../protocol/errors.ts';
+import { weightsFileOf } from '../../model/weight-files.ts';
 import type { EvalOptions } from '../commands/eval.ts';
 import { choosePlacement } from '../compute.ts';
 import { evaluatePolicy } from '../evaluate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
-import { withStoppedNode } from '../offline.ts';
-import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
-import { nodeDataDir } from './inspect.ts';
+import { findKeptPolicy } from '../kept-policy.ts';
+import { findModel } from '../model-folder.ts';
+import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
+import { recipeModelOf } from '../start-model.ts';
 
 interface Subject {
   readonly folder: string;
+  readonly policyRoot: string;
   readonly policyStep: number | null;
   readonly recipe: ResolvedRecipe;
 }
@@ -33,19 +35,15 @@ export async function runEval(options: EvalOptions): Promise<number> {
   const seed = options.seed ?? (options.model === undefined ? await defaultSeed(options.dataDir) : 0);
   const subject =
     options.model === undefined
-      ? await ofDataDir(options)
-      : await ofFolder(resolve(options.model), options.recipe ?? 'arrows');
+      ? await findKeptPolicy(options.dataDir, { recipe: options.recipe, policyStep: options.step })
+      : await ofModel(options.model, options.recipe ?? 'arrows');
   const placement = await choosePlacement(options, 'alone');
   const engine = createPolicyEngine({ ...placement, memoryBytes: options.memory });
   try {
     const configJson = await readFile(join(subject.folder, 'config.json'), 'utf8');
     const tokenizer = await loadTokenizer(subject.folder, parseModelConfig(JSON.parse(configJson)).vocabSize);
-    const policyRoot = (await recipeModelOf(subject.folder)).initialPolicyRoot;
-    await engine.load({
-      policyRoot,
-      configJson,
-      weightsFile: join(subject.folder, 'model.safetensors'),
-    });
+    const policyRoot = subject.policyRoot;
+    await engine.load({ policyRoot, configJson, weightsFile: await weightsFileOf(subject.folder) });
     const sampling = { ...subject.recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
     const evaluation = await evaluatePolicy(
       { engine, policyRoot, recipe: subject.recipe, tokenizer, sampling },
@@ -81,35 +79,17 @@ function describe(
   ].join('\n');
 }
 
-async function ofFolder(folder: string, recipeText: string): Promise<Subject> {
+/** A model under a recipe's questions: any model, so what the recipe says of its own is left out. */
+async function ofModel(text: string, recipeText: string): Promise<Subject> {
+  const found = await findModel(text);
+  const model = await recipeModelOf(found);
+  const { model: _own, author: _author, ...source } = await readRecipeSource(recipeText);
   const key = '0'.repeat(64);
-  const bytes = completeToBytes(await readRecipeSource(recipeText), {
-    author: key,
-    trainers: [key],
-    model: await recipeModelOf(folder),
-  });
-  return { folder, policyStep: null, recipe: resolveRecipe(parseRecipe(bytes)) };
-}
-
-/** The newest (or asked-for) policy that a stopped node or trainer left. */
-async function ofDataDir(options: EvalOptions): Promise<Subject> {
-  const dataDir = nodeDataDir(options.dataDir);
-  return withStoppedNode(dataDir, async ({ book, keptPolicies }) => {
-    const known = options.recipe === undefined ? book.list().at(-1) : book.find(options.recipe);
-    if (known === undefined) {
-      throw new SwarmError(
-        'RECIPE_NOT_FOUND',
-        `no recipe ${options.recipe ?? ''} is known in ${dataDir}; murmur recipes lists them`,
-      );
-    }
-    const kept = await keptPolicies(known);
-    const policy = options.step === undefined ? kept[0] : kept.find(({ policyStep }) => policyStep === options.step);
-    if (policy === undefined) {
-      const here = kept.map(({ policyStep }) => policyStep).join(', ') || 'none';
-      throw new SwarmError('NOT_FOUND', `that policy is not kept in ${dataDir}; policy steps that are: ${here}`, {
-        dataDir,
-      });
-    }
-    return { folder: policy.folder, policyStep: policy.policyStep, recipe: known.resolved };
-  });
+  const bytes = completeToBytes(source, { author: key, trainers: [key], model });
+  return {
+    folder: found.folder,
+    policyRoot: model.initialPolicyRoot,
+    policyStep: null,
+    recipe: resolveRecipe(parseRecipe(bytes)),
+  };
 }

@@ -79,13 +79,16 @@ async function subjectOf(policy: string | undefined, options: ExportOptions): Pr
   return { folder: await modelFolder(policy) };
 }
 
-/** The policy and its files; what weights do not carry comes from the base, or is said by the recipe. */
+/**
+ * The policy and its files. A chain of policies carries the tokenizer with its chat template, but no generation config:
+ * that is the base's, or says how the recipe samples.
+ */
 async function sourceOf(subject: Subject, base: string | undefined): Promise<ExportSource> {
   const source = await readExportSource(subject.folder);
   const files = new Map(source.files);
   if (base !== undefined) {
-    for (const [name, bytes] of await readKeptFiles(await modelFolder(base)))
-      if (!files.has(name)) files.set(name, bytes);
+    const generation = (await readKeptFiles(await modelFolder(base))).get('generation_config.json');
+    if (generation !== undefined) files.set('generation_config.json', generation);
   }
   if ('recipe' in subject && !files.has('generation_config.json')) {
     files.set('generation_config.json', utf8(generationConfig(subject, source)));

@@ -13,7 +13,8 @@ import { EXIT_OK } from '../exit-codes.ts';
 import { readIdentity } from '../identity.ts';
 import type { Row } from '../inspector.ts';
 import { createParticipant, type Participant } from '../participant.ts';
-import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
+import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
+import { startModelNames } from '../start-model.ts';
 import { createLogger, systemClock } from '../system.ts';
 import { table } from '../table.ts';
 
@@ -67,13 +68,9 @@ function describe(s: Submission): string {
 async function dryRun(recipe: string, options: SubmitOptions): Promise<number> {
   const author = toHex((await readIdentity(options.dataDir)).publicKey);
   const trainer = options.trainer ?? author;
-  const model = await recipeModelOf(resolve(options.model));
-  const bytes = completeToBytes(await readRecipeSource(recipe), {
-    author,
-    trainers: [trainer],
-    verifiers: options.verifier,
-    model,
-  });
+  const source = await readRecipeSource(recipe);
+  const model = await startModelNames(options.model, source);
+  const bytes = completeToBytes(source, { author, trainers: [trainer], verifiers: options.verifier, model });
   process.stdout.write(
     options.json ? `${fromUtf8(bytes)}\n` : `${JSON.stringify(JSON.parse(fromUtf8(bytes)), null, 2)}\n`,
   );
@@ -96,7 +93,7 @@ function chooseOffer(offers: readonly Offer[], root: string, options: SubmitOpti
 }
 
 async function submitThroughNode(recipe: string, options: SubmitOptions): Promise<Submission> {
-  const model = await recipeModelOf(resolve(options.model));
+  const model = await startModelNames(options.model, await readRecipeSource(recipe));
   const { publicKey: author } = (await askControl(options.dataDir, 'identity')) as { publicKey: string };
   const offers = async (): Promise<readonly Offer[]> =>
     ((await askControl(options.dataDir, 'recipes')) as { offers: Offer[] }).offers;
@@ -121,7 +118,8 @@ async function submitAsParticipant(recipe: string, options: SubmitOptions): Prom
       `no node runs on ${options.dataDir}; name a peer to hand the recipe to: --join <multiaddr>`,
     );
   }
-  const model = await recipeModelOf(resolve(options.model));
+  const source = await readRecipeSource(recipe);
+  const model = await startModelNames(options.model, source);
   return withParticipant(options, async (participant) => {
     const author = toHex(participant.keyPair.publicKey);
     const offers = async (): Promise<readonly Offer[]> =>
@@ -132,7 +130,7 @@ async function submitAsParticipant(recipe: string, options: SubmitOptions): Prom
       }));
     const offer = await waitForOffer(offers, model.initialPolicyRoot, options, author);
     const fill = { author, trainers: [offer.trainer], verifiers: options.verifier, model };
-    const known = await participant.book.submit(completeToBytes(await readRecipeSource(recipe), fill));
+    const known = await participant.book.submit(completeToBytes(source, fill));
     const { recipeIdHex, recipe: submitted } = known.resolved;
     const accepted = await waitForAcceptance(async () => known.lastHeardMs > 0);
     return {

@@ -1,9 +1,10 @@
 // `murmur train`: takes one recipe after another, each with its training engine, replays, verifier inside, publisher.
 
 import { readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { checkFits } from '../../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
+import type { RecipeSource } from '../../../recipes/schema.ts';
 import type { ModelTexts } from '../../../shardcast/policies.ts';
 import { createPublisher } from '../../../shardcast/publish.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
@@ -18,7 +19,7 @@ import { parseModelConfig } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
-import { loadModelFolder } from '../../model/folder.ts';
+import { loadModelConfig } from '../../model/folder.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { readTokenizerFiles } from '../../model/tokenizer-files.ts';
 import { fromHex, fromUtf8, toHex } from '../../protocol/bytes.ts';
@@ -29,7 +30,8 @@ import { createEvaluator, type Evaluator } from '../evaluator.ts';
 import type { Row } from '../inspector.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
-import { completeToBytes, readRecipeSource, recipeModelOf } from '../recipe-source.ts';
+import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
+import { type StartModel, startModel } from '../start-model.ts';
 import { systemClock } from '../system.ts';
 import { tellStep, toGroupCounts } from '../tell-step.ts';
 import { type RoleContext, runRole } from './role.ts';
@@ -41,7 +43,7 @@ interface TrainerHost {
   readonly options: TrainOptions;
   readonly texts: ModelTexts;
   readonly tokenizer: Tokenizer;
-  readonly modelRoot: string;
+  readonly start: StartModel;
   readonly placement: Placement;
   readonly engine: SharedEngine;
   readonly verifiers: Map<string, Verifier>;
@@ -56,12 +58,10 @@ interface Training {
 }
 
 export async function runTrain(options: TrainOptions): Promise<number> {
-  const model = resolve(options.model);
-  const [texts, tokenizer, recipeModel] = [
-    await readTexts(model),
-    await loadTokenizer(model, (await loadModelFolder(model)).config.vocabSize),
-    await recipeModelOf(model),
-  ];
+  const source = options.recipe === undefined ? null : await readRecipeSource(options.recipe);
+  const start = await startModel(options.model, source);
+  const texts = await readTexts(start.folder);
+  const tokenizer = await loadTokenizer(start.folder, (await loadModelConfig(start.folder)).vocabSize);
   const placement = await choosePlacement(options, 'train');
   return runRole(options, async (context) => {
     const { participant } = context;
@@ -72,14 +72,13 @@ export async function runTrain(options: TrainOptions): Promise<number> {
     });
     context.onStop(() => engine.close());
     const host: TrainerHost = {
-      ...{ context, options: { ...options, model }, texts, tokenizer, engine: shareEngine(engine), placement },
-      ...{ modelRoot: recipeModel.initialPolicyRoot, verifiers: new Map() },
+      ...{ context, options, start, texts, tokenizer, engine: shareEngine(engine), placement, verifiers: new Map() },
     };
     participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
     let training: Training | null = null;
     let shown: Row | null = null;
     const beat = offerBeat(host, () => training);
-    const own = options.recipe === undefined ? null : await publishOwn(host, options.recipe);
+    const own = source === null ? null : await publishOwn(host, source);
     const loop = takeRecipes(host, own, async (next) => {
       if (training !== null) shown = shownTraining(training, participant.inbox.ignoredCounts());
       training = next;
@@ -103,17 +102,12 @@ export async function runTrain(options: TrainOptions): Promise<number> {
   });
 }
 
-async function readTexts(model: string): Promise<ModelTexts> {
-  const path = join(model, 'config.json');
+async function readTexts(folder: string): Promise<ModelTexts> {
+  const path = join(folder, 'config.json');
   const config = await readFile(path).catch((cause: unknown) => {
-    throw new SwarmError(
-      'MODEL_FILE_MISSING',
-      `cannot read ${path}; name a model folder in Hugging Face form`,
-      { path },
-      { cause },
-    );
+    throw new SwarmError('MODEL_FILE_MISSING', `cannot read ${path}; check the model folder`, { path }, { cause });
   });
-  return { config, ...(await readTokenizerFiles(model)) };
+  return { config, ...(await readTokenizerFiles(folder)) };
 }
 
 function offerBeat(host: TrainerHost, training: () => Training | null): OfferBeat {
@@ -128,7 +122,7 @@ function offerBeat(host: TrainerHost, training: () => Training | null): OfferBea
           maxParameters: Number.MAX_SAFE_INTEGER,
           trainingRecipeIds: current === null ? [] : [current.known.resolved.recipeId],
           accepts: host.options.accept,
-          initialPolicyRoots: [fromHex(host.modelRoot)],
+          initialPolicyRoots: [fromHex(host.start.model.initialPolicyRoot)],
         };
       },
     },
@@ -136,22 +130,18 @@ function offerBeat(host: TrainerHost, training: () => Training | null): OfferBea
 }
 
 /** `--recipe`: a recipe of this trainer's own, published as `murmur submit` would. The same file gives the same recipe. */
-async function publishOwn(host: TrainerHost, recipe: string): Promise<KnownRecipe> {
+async function publishOwn(host: TrainerHost, source: RecipeSource): Promise<KnownRecipe> {
   const { participant } = host.context;
   const author = toHex(participant.keyPair.publicKey);
-  const bytes = completeToBytes(await readRecipeSource(recipe), {
-    author,
-    trainers: [author],
-    model: await recipeModelOf(host.options.model),
-  });
-  return participant.book.submit(bytes);
+  return participant.book.submit(completeToBytes(source, { author, trainers: [author], model: host.start.model }));
 }
 
 /** Why this trainer does not take a recipe; null when it does. */
 function refusal(host: TrainerHost, { resolved: { recipe } }: KnownRecipe): string | null {
   const key = toHex(host.context.participant.keyPair.publicKey);
   if (!recipe.trainers.includes(key)) return 'it names other trainers';
-  if (recipe.model.initialPolicyRoot !== host.modelRoot) return 'it starts from another model than --model';
+  if (recipe.model.initialPolicyRoot !== host.start.model.initialPolicyRoot)
+    return 'it starts from another model than --model';
   if (!host.options.verify && recipe.verification.verifiers.length === 0)
     return 'it names no verifier and --no-verify is set';
   if (host.options.accept === 'all') return null;
@@ -232,10 +222,10 @@ async function trainOne(
   }
 }
 
-function engineInit(recipe: ResolvedRecipe, { options, placement, tokenizer }: TrainerHost): TrainingEngineInit {
+function engineInit(recipe: ResolvedRecipe, { start, placement, tokenizer }: TrainerHost): TrainingEngineInit {
   const { grpo, sampling } = recipe.recipe;
   return {
-    source: { folder: options.model },
+    source: { folder: start.folder },
     objective: {
       loss: grpo.loss,
       lossSettings: grpo.lossSettings,

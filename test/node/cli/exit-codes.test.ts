@@ -18,6 +18,7 @@ const EXPECTED: Readonly<Record<number, readonly ErrorCode[]>> = {
     'MODEL_FILE_MISSING',
     'MODEL_FILE_CORRUPT',
     'MODEL_TENSOR_MISMATCH',
+    'ROOT_MISMATCH',
     'NON_FINITE_WEIGHT',
     'TOKENIZER_MISMATCH',
     'BAD_KEY',
