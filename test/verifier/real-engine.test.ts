@@ -1,43 +1,18 @@
 // The verifier with the engine and the starter model that are shipped: honest groups pass, altered weights do not.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
-import { parseModelConfig } from '../../node/model/config.ts';
 import { createPolicyEngine } from '../../node/model/engine/engine.ts';
-import { loadModelFolder } from '../../node/model/folder.ts';
-import { policyRoot } from '../../node/model/policy-root.ts';
-import { fromHex, toHex } from '../../node/protocol/bytes.ts';
-import type { KeyPair } from '../../node/protocol/keys.ts';
-import type { GeneratedSequence, PolicyEngine, PolicyFiles } from '../../node/protocol/ports.ts';
-import { groupSeed, sequenceSeed } from '../../node/protocol/seeds.ts';
-import { promptOf } from '../../recipes/prompt.ts';
+import type { PolicyEngine } from '../../node/protocol/ports.ts';
 import { checkReplay } from '../../verifier/checks/stage-two.ts';
-import { type BodyContext, samplingOf } from '../../verifier/checks/subject.ts';
+import { samplingOf } from '../../verifier/checks/subject.ts';
 import { startVerifier } from './support/running.ts';
-import { type ScriptedPolicy, scriptedPolicy } from './support/scripted-policy.ts';
-import {
-  type MadeGroup,
-  makeGroup,
-  newPeer,
-  rootOf,
-  starterTokenizer,
-  testChain,
-  testRecipe,
-} from './support/swarm.ts';
+import { groupsBy, loadStarter, starterContext } from './support/starter.ts';
+import { newPeer, testChain } from './support/swarm.ts';
 
-const starter = (name: string): string => fileURLToPath(new URL(`../../recipes/starter/${name}`, import.meta.url));
-const configJson = readFileSync(starter('config.json'), 'utf8');
-const config = parseModelConfig(JSON.parse(configJson));
-const realRoot = await rootOfFile();
-const realFiles: PolicyFiles = { policyRoot: realRoot, configJson, weightsFile: starter('model.safetensors') };
-const context: BodyContext = {
-  recipe: testRecipe(),
-  tokenizer: starterTokenizer(),
-  modelVocabulary: config.vocabSize,
-  hiddenSize: config.hiddenSize,
-};
+const starter = await loadStarter();
+const { files } = starter;
+const context = starterContext(starter);
 const LIMITS = { threads: 1, memoryBytes: 2 ** 29 };
 const engine = createPolicyEngine(LIMITS);
 const liarsEngine = createPolicyEngine(LIMITS);
@@ -46,39 +21,15 @@ after(() => Promise.all([engine.close(), liarsEngine.close()]));
 /** The chain of the test swarm has made-up roots; behind each of them lie the starter's weights. */
 const verifiersEngine: PolicyEngine = {
   ...engine,
-  load: () => engine.load(realFiles),
-  replay: (_, ...rest) => engine.replay(realRoot, ...rest),
+  load: () => engine.load(files),
+  replay: (_, ...rest) => engine.replay(files.policyRoot, ...rest),
 };
 
-async function rootOfFile(): Promise<string> {
-  const { weights } = await loadModelFolder(starter('.'));
-  return toHex(policyRoot(weights));
-}
-
-/** Groups of a peer at step 0. */
-async function generated(peer: KeyPair, count: number, by: PolicyEngine): Promise<MadeGroup[]> {
-  const names = { recipeId: context.recipe.recipeId, policyRoot: fromHex(rootOf(0)), peerId: peer.peerId };
-  const requests = Array.from({ length: count }, (_, slot) => {
-    const seed = groupSeed({ ...names, slot });
-    const { problem } = context.recipe.problemFor(seed);
-    const sequenceSeeds = Array.from({ length: context.recipe.recipe.groupSize }, (__, i) => sequenceSeed(seed, i));
-    const prompt = promptOf(context.tokenizer, problem).tokens;
-    return { prompt, sequenceSeeds };
-  });
-  const made = await by.generate(realRoot, samplingOf(context), requests);
-  const bySeed = new Map<string, GeneratedSequence>();
-  for (const [g, { sequenceSeeds }] of requests.entries()) {
-    for (const [i, seed] of sequenceSeeds.entries()) bySeed.set(toHex(seed), made[g]![i]!);
-  }
-  const policy: ScriptedPolicy = { ...scriptedPolicy(''), generate: (_, seed) => bySeed.get(toHex(seed))! };
-  return requests.map((_, slot) => makeGroup(context, peer, slot, 0, { policy }));
-}
-
 test('honest groups are accepted, altered weights rejected', async () => {
-  await engine.load(realFiles);
-  await liarsEngine.load(realFiles, { alterWeights: { seed: 1, scale: 0.05 } });
-  const honest = await generated(newPeer(), 6, engine);
-  const liars = await generated(newPeer(), 2, liarsEngine);
+  await engine.load(files);
+  await liarsEngine.load(files, { alterWeights: { seed: 1, scale: 0.05 } });
+  const honest = await groupsBy(engine, files.policyRoot, context, newPeer(), 6);
+  const liars = await groupsBy(liarsEngine, files.policyRoot, context, newPeer(), 2);
 
   const running = await startVerifier({ context, chain: testChain(), realEngine: verifiersEngine });
   try {
@@ -100,11 +51,11 @@ test('honest groups are accepted, altered weights rejected', async () => {
 });
 
 test('an honest replay lies far inside every limit', async () => {
-  await engine.load(realFiles);
-  const groups = await generated(newPeer(), 8, engine);
+  await engine.load(files);
+  const groups = await groupsBy(engine, files.policyRoot, context, newPeer(), 8);
   for (const { announcement, body } of groups) {
     const replayed = await engine.replay(
-      realRoot,
+      files.policyRoot,
       samplingOf(context),
       body.sequences.map(({ tokens }) => ({ prompt: body.prompt, tokens })),
     );
