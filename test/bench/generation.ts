@@ -49,6 +49,7 @@ export async function createGeneration(
   };
   const decoder: Decoder = await createDecoder(config, {
     threads,
+    binding: 'bound',
     cacheBytes: CACHE_BYTES,
     activationBytes: ACTIVATION_BYTES,
   });

@@ -7,8 +7,9 @@ import type { DrawnToken, GeneratedSequence, GenerateRequest, SamplingSettings }
 import type { ModelConfig } from '../config.ts';
 import { cacheNames } from '../llama/decode.ts';
 import { rowOf } from '../sampling/distribution.ts';
-import { createSampler, type Sampler } from '../sampling/draw.ts';
+import type { Draw } from '../sampling/draw.ts';
 import { type DecodeRow, GrowingSequence, type PromptRow } from './decode-rows.ts';
+import type { Drawing, Pick } from './drawing.ts';
 import type { KeyValueCache } from './kv-cache.ts';
 import { passBytes, planPasses } from './passes.ts';
 import { floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
@@ -29,12 +30,14 @@ export interface DecodeJob {
 }
 
 /** The groups as prompt rows; a group larger than the budget is read in parts. */
-function promptRows(groups: readonly GenerateRequest[], budget: number): PromptRow[] {
+function promptRows({ groups, sampling }: DecodeJob, budget: number, hiddenSize: number): PromptRow[] {
   return groups.flatMap((request, group) => {
+    const sequences = request.sequenceSeeds.map(
+      (seed, index) => new GrowingSequence({ group, index }, seed, sampling, hiddenSize),
+    );
     const rows: PromptRow[] = [];
-    for (let first = 0; first < request.sequenceSeeds.length; first += budget) {
-      const count = Math.min(budget, request.sequenceSeeds.length - first);
-      rows.push({ kind: 'prompt', request, group, members: Array.from({ length: count }, (_, k) => first + k) });
+    for (let first = 0; first < sequences.length; first += budget) {
+      rows.push({ kind: 'prompt', prompt: request.prompt, sequences: sequences.slice(first, first + budget) });
     }
     return rows;
   });
@@ -42,9 +45,18 @@ function promptRows(groups: readonly GenerateRequest[], budget: number): PromptR
 
 /** What a batch runs: `prefill` reads prompts of admitted groups in as few passes as memory allows. */
 export interface DecodeSessions {
+  /** of the graph that `drawing` asks for */
   readonly decode: GraphSession;
+  readonly drawing: Drawing;
   readonly prefill: GraphSession;
   readonly activationBytes: number;
+}
+
+/** The cache as inputs of a step of so many rows; as good until rows or capacity change. */
+interface CacheFeeds {
+  readonly count: number;
+  readonly capacity: number;
+  readonly tensors: Tensors;
 }
 
 /** The state of one call of `generate`. */
@@ -52,13 +64,13 @@ export class DecodeBatch {
   readonly #config: ModelConfig;
   readonly #sessions: DecodeSessions;
   readonly #job: DecodeJob;
-  readonly #sampler: Sampler;
   readonly #cache: KeyValueCache;
   readonly #waiting: PromptRow[];
   readonly #budget: number;
   readonly #done: GeneratedSequence[][];
   #rows: DecodeRow[] = [];
   #lengths: number[] = [];
+  #cacheFeeds: CacheFeeds | null = null;
 
   /**
    * @param cache empty, with room for `budget` rows of the longest that a row may become
@@ -69,9 +81,8 @@ export class DecodeBatch {
     this.#sessions = sessions;
     this.#job = job;
     this.#budget = budget;
-    this.#sampler = createSampler(job.sampling, Math.min(job.sampling.tokenCount, config.vocabSize));
     this.#cache = cache;
-    this.#waiting = promptRows(job.groups, budget).reverse();
+    this.#waiting = promptRows(job, budget, config.hiddenSize).reverse();
     this.#done = job.groups.map(() => []);
   }
 
@@ -91,10 +102,10 @@ export class DecodeBatch {
   #admit(): number {
     const first = this.#rows.length;
     let reserved = 0;
-    for (const row of this.#rows) reserved += row.kind === 'prompt' ? row.members.length : 1;
+    for (const row of this.#rows) reserved += row.kind === 'prompt' ? row.sequences.length : 1;
     for (let next = this.#waiting.at(-1); next !== undefined; next = this.#waiting.at(-1)) {
-      if (reserved + next.members.length > this.#budget) break;
-      reserved += next.members.length;
+      if (reserved + next.sequences.length > this.#budget) break;
+      reserved += next.sequences.length;
       this.#rows.push(next);
       this.#lengths.push(0);
       this.#waiting.pop();
@@ -106,8 +117,8 @@ export class DecodeBatch {
   async #prefill(first: number): Promise<void> {
     const rows: { readonly at: number; readonly prompt: Uint32Array }[] = [];
     for (const [at, row] of this.#rows.entries()) {
-      if (at < first || row.kind !== 'prompt' || row.request.prompt.length <= MIN_PREFILL_TOKENS) continue;
-      rows.push({ at, prompt: row.request.prompt.subarray(0, -1) });
+      if (at < first || row.kind !== 'prompt' || row.prompt.length <= MIN_PREFILL_TOKENS) continue;
+      rows.push({ at, prompt: row.prompt.subarray(0, -1) });
     }
     const lengths = rows.map(({ prompt }) => prompt.length);
     this.#cache.reserve(Math.max(0, ...lengths) + 1, first);
@@ -136,61 +147,78 @@ export class DecodeBatch {
     const lengths = Int32Array.from(this.#lengths);
     this.#cache.reserve(Math.max(...this.#lengths) + 1, count);
     const ids = Int32Array.from(this.#rows, (row, k) =>
-      row.kind === 'prompt' ? row.request.prompt[this.#lengths[k]!]! : row.sequence.lastToken,
+      row.kind === 'prompt' ? row.prompt[this.#lengths[k]!]! : row.sequence.lastToken,
     );
-    const outputs = await this.#sessions.decode.run(this.#feeds(ids, lengths), this.#job.weights);
+    const drawing = this.#drawingRows();
+    const picks: Pick[] = drawing.map(({ row, sequence }) => ({ row, u: sequence.nextUniform() }));
+    const feeds = { ...this.#feeds(ids, lengths), ...this.#sessions.drawing.feeds(picks) };
+    const outputs = await this.#sessions.decode.run(feeds, this.#job.weights);
     for (let layer = 0; layer < this.#config.layers; layer++) {
       const names = cacheNames(layer);
       this.#cache.append('keys', layer, floatsOf(outputs, names.newKey), lengths);
       this.#cache.append('values', layer, floatsOf(outputs, names.newValue), lengths);
     }
-    this.#take(count, floatsOf(outputs, 'logits'), floatsOf(outputs, 'hidden'));
+    const draws = this.#sessions.drawing.draws(outputs, picks);
+    for (const [k, { sequence }] of drawing.entries()) this.#give(sequence, draws[k]!);
+    this.#take(count, floatsOf(outputs, 'hidden'));
     this.#compact();
   }
 
-  #feeds(ids: Int32Array, lengths: Int32Array): Tensors {
-    const { layers, keyValueHeads, headDim } = this.#config;
-    const feeds: Record<string, Tensors[string]> = {};
-    const count = ids.length;
-    const shape = [count, keyValueHeads, this.#cache.capacity, headDim];
-    feeds.input_ids = intTensor(ids, [count]);
-    feeds.lengths = intTensor(lengths, [count]);
-    for (let layer = 0; layer < layers; layer++) {
-      const names = cacheNames(layer);
-      feeds[names.key] = floatTensor(this.#cache.keys(layer, count), shape);
-      feeds[names.value] = floatTensor(this.#cache.values(layer, count), shape);
-    }
-    return feeds;
+  /** The sequences that get a token from the next step, and the rows whose distributions they draw from. */
+  #drawingRows(): { readonly row: number; readonly sequence: GrowingSequence }[] {
+    return this.#rows.flatMap((each, row) => {
+      if (each.kind === 'sequence') return [{ row, sequence: each.sequence }];
+      return this.#lengths[row]! + 1 === each.prompt.length
+        ? each.sequences.map((sequence) => ({ row, sequence }))
+        : [];
+    });
   }
 
-  /** What a step's outputs mean for each of its rows. */
-  #take(count: number, logits: Float32Array, hidden: Float32Array): void {
-    const { vocabSize, hiddenSize } = this.#config;
+  #feeds(ids: Int32Array, lengths: Int32Array): Tensors {
+    const count = ids.length;
+    const { capacity } = this.#cache;
+    if (this.#cacheFeeds?.count !== count || this.#cacheFeeds.capacity !== capacity) {
+      this.#cacheFeeds = { count, capacity, tensors: this.#cacheTensors(count) };
+    }
+    return {
+      ...this.#cacheFeeds.tensors,
+      input_ids: intTensor(ids, [count]),
+      lengths: intTensor(lengths, [count]),
+    };
+  }
+
+  #cacheTensors(count: number): Tensors {
+    const { layers, keyValueHeads, headDim } = this.#config;
+    const shape = [count, keyValueHeads, this.#cache.capacity, headDim];
+    const tensors: Record<string, Tensors[string]> = {};
+    for (let layer = 0; layer < layers; layer++) {
+      const names = cacheNames(layer);
+      tensors[names.key] = floatTensor(this.#cache.keys(layer, count), shape);
+      tensors[names.value] = floatTensor(this.#cache.values(layer, count), shape);
+    }
+    return tensors;
+  }
+
+  #give(sequence: GrowingSequence, draw: Draw): void {
+    sequence.take(draw);
+    this.#job.onToken?.({ ...sequence.place, token: sequence.lastToken });
+  }
+
+  /** What a step means for each of its rows, once their sequences have their tokens. */
+  #take(count: number, hidden: Float32Array): void {
     for (let k = 0; k < count; k++) {
       const row = this.#rows[k]!;
       this.#lengths[k]!++;
-      if (row.kind === 'sequence') {
-        row.sequence.keepState(rowOf(hidden, k, hiddenSize));
-        this.#draw(row.sequence, rowOf(logits, k, vocabSize));
-      } else if (this.#lengths[k] === row.request.prompt.length) {
-        this.#fork(k, row, rowOf(logits, k, vocabSize));
-      }
+      if (row.kind === 'sequence') row.sequence.keepState(rowOf(hidden, k, this.#config.hiddenSize));
+      else if (this.#lengths[k] === row.prompt.length) this.#fork(k, row);
     }
   }
 
-  /** Turns a prompt that was read whole into its sequences, each with a first token and a copy of the cache. */
-  #fork(at: number, row: PromptRow, logits: Float32Array): void {
+  /** Turns a prompt that was read whole into its sequences, which have a first token, each with a copy of the cache. */
+  #fork(at: number, { sequences }: PromptRow): void {
     const length = this.#lengths[at]!;
     let place: number = at;
-    for (const index of row.members) {
-      const seed = row.request.sequenceSeeds[index]!;
-      const sequence = new GrowingSequence(
-        { group: row.group, index },
-        seed,
-        this.#job.sampling,
-        this.#config.hiddenSize,
-      );
-      this.#draw(sequence, logits);
+    for (const sequence of sequences) {
       if (sequence.finish !== null) {
         this.#finish(sequence);
         continue;
@@ -200,12 +228,7 @@ export class DecodeBatch {
       this.#lengths[place] = length;
       place = this.#rows.length;
     }
-    if (this.#rows[at] === row) this.#lengths[at] = -1; // every sequence ended with its first token
-  }
-
-  #draw(sequence: GrowingSequence, logits: Float32Array): void {
-    sequence.draw(logits, this.#sampler);
-    this.#job.onToken?.({ ...sequence.place, token: sequence.lastToken });
+    if (place === at) this.#lengths[at] = -1; // every sequence ended with its first token
   }
 
   #finish(sequence: GrowingSequence): void {

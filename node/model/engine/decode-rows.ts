@@ -1,9 +1,9 @@
 // What the rows of a decode batch are: a prompt being read once for its whole group, or one sequence being sampled.
 
-import type { GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
+import type { GeneratedSequence, SamplingSettings } from '../../protocol/ports.ts';
 import { type UniformStream, uniformStream } from '../../protocol/seeds.ts';
 import { toBf16Bits } from '../bf16.ts';
-import type { Sampler } from '../sampling/draw.ts';
+import type { Draw } from '../sampling/draw.ts';
 
 /** Where a sequence's result belongs. */
 export interface SequencePlace {
@@ -11,13 +11,12 @@ export interface SequencePlace {
   readonly index: number;
 }
 
-/** A prompt's row: reads `prompt[length]` next; its last logits start every sequence of `members`. */
+/** A prompt's row: reads `prompt[length]` next; what follows its last token starts every one of `sequences`. */
 export interface PromptRow {
   readonly kind: 'prompt';
-  readonly request: GenerateRequest;
-  readonly group: number;
-  /** sequences of the group that start from this row */
-  readonly members: readonly number[];
+  readonly prompt: Uint32Array;
+  /** those of its group that start from this row */
+  readonly sequences: readonly GrowingSequence[];
 }
 
 /** A sequence's row: reads its last token next. */
@@ -50,9 +49,12 @@ export class GrowingSequence {
     this.#hidden = new Uint16Array(16 * hiddenSize);
   }
 
-  /** Draws the next token from logits, f32[vocabulary]. */
-  draw(logits: Float32Array, sampler: Sampler): void {
-    const { token, logprob } = sampler.draw(logits, this.#uniforms.next());
+  /** The number that draws the next token; each is asked for once. */
+  nextUniform(): number {
+    return this.#uniforms.next();
+  }
+
+  take({ token, logprob }: Draw): void {
     if (this.#length === this.#tokens.length) {
       this.#tokens = grown(this.#tokens, new Uint32Array(2 * this.#length));
       this.#logprobs = grown(this.#logprobs, new Float32Array(2 * this.#length));

@@ -6,15 +6,20 @@ import type { GeneratedSequence } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
 import type { Placement } from '../device.ts';
 import { buildDecodeGraph } from '../llama/decode.ts';
+import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
-import { DecodeBatch, type DecodeJob, type DecodeSessions } from './batch.ts';
+import { DecodeBatch, type DecodeJob } from './batch.ts';
+import { createDrawing } from './drawing.ts';
 import { bucketFor, createKeyValueCache, type KeyValueCache, rowBytes } from './kv-cache.ts';
-import { createGraphSession } from './session.ts';
+import { passBytes } from './passes.ts';
+import { createGraphSession, type GraphSession, type WeightsBinding } from './session.ts';
 
 /** More rows than this win nothing on a CPU and cost memory: 64, 128 and 256 take the same CPU time a token (measured, starter). */
 const MAX_ROWS = 128;
 
 export interface DecoderInit extends Placement {
+  /** whether the decode graph may hold a copy of a policy's weights for itself; default: fed */
+  readonly binding?: WeightsBinding;
   /** bytes that the key/value cache may take */
   readonly cacheBytes: number;
   /** bytes that one prefill pass's activations may take, by a rough count */
@@ -46,9 +51,14 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
 }
 
 /** Rows that may run at once, when each may grow to `tokens`. @throws {SwarmError} OUT_OF_MEMORY_BUDGET */
-function rowBudget(config: ModelConfig, tokens: number, cacheBytes: number): number {
+export function rowBudget(
+  config: ModelConfig,
+  tokens: number,
+  { cacheBytes, activationBytes }: Pick<DecoderInit, 'cacheBytes' | 'activationBytes'>,
+): number {
   const bytes = rowBytes(config, bucketFor(tokens));
-  const rows = Math.min(MAX_ROWS, Math.floor(cacheBytes / bytes));
+  const active = passBytes(config, 1, 1, true);
+  const rows = Math.min(MAX_ROWS, Math.floor(cacheBytes / bytes), Math.max(1, Math.floor(activationBytes / active)));
   if (rows < 1) {
     throw new SwarmError(
       'OUT_OF_MEMORY_BUDGET',
@@ -59,12 +69,16 @@ function rowBudget(config: ModelConfig, tokens: number, cacheBytes: number): num
   return rows;
 }
 
-/** A decoder of one config: one session, whichever policy it runs. */
+/** A decoder of one config: its sessions run whichever policy. */
 export async function createDecoder(config: ModelConfig, init: DecoderInit): Promise<Decoder> {
-  const sessions: DecodeSessions = {
-    decode: await createGraphSession(buildDecodeGraph(config), init),
-    prefill: await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init),
-    activationBytes: init.activationBytes,
+  const prefill = await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init);
+  const decodes = new Map<NextTokenOutput, Promise<GraphSession>>();
+  const decodeFor = (output: NextTokenOutput): Promise<GraphSession> => {
+    const known = decodes.get(output);
+    if (known !== undefined) return known;
+    const created = createGraphSession(buildDecodeGraph(config, output), init, init.binding);
+    decodes.set(output, created);
+    return created;
   };
   /** of the last call, for the next */
   let spare: KeyValueCache | null = null;
@@ -85,17 +99,25 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
       if (job.groups.length === 0) return [];
       const maxTokens = longest + maxNewTokens;
       const sequences = job.groups.reduce((sum, { sequenceSeeds }) => sum + sequenceSeeds.length, 0);
-      const budget = Math.max(1, Math.min(rowBudget(config, maxTokens, init.cacheBytes), sequences));
+      const budget = Math.max(1, Math.min(rowBudget(config, maxTokens, init), sequences));
+      const drawing = createDrawing(config, job.sampling);
+      const decode = await decodeFor(drawing.output);
       const cache = takeCache(budget, maxTokens);
       try {
-        return await new DecodeBatch(config, sessions, job, cache, budget).run();
+        return await new DecodeBatch(
+          config,
+          { decode, drawing, prefill, activationBytes: init.activationBytes },
+          job,
+          cache,
+          budget,
+        ).run();
       } finally {
         spare = cache;
       }
     },
     dispose: async () => {
-      await sessions.decode.dispose();
-      await sessions.prefill.dispose();
+      for (const decode of decodes.values()) await (await decode).dispose();
+      await prefill.dispose();
       spare = null;
     },
   };

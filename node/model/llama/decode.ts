@@ -2,8 +2,8 @@
 // Inputs: the weights, `input_ids` int32[batch], `lengths` int32[batch] (cached rows of each sequence, which is also the
 // new token's position), and for each layer `cache.key.N`, `cache.value.N` float32[batch, kvHeads, cache, headDim], of
 // which rows from `lengths` on are not read as long as they are finite. `cache` ≥ 1.
-// Outputs: `logits` [batch, vocabulary], `hidden` [batch, d] (after the final norm), and the new rows for each layer,
-// `new.key.N`, `new.value.N` [batch, kvHeads, headDim], for the host to write at row `lengths`.
+// Outputs: what is asked of the next token (next-token.ts), `hidden` [batch, d] (after the final norm), and for each layer
+// the new rows `new.key.N`, `new.value.N` [batch, kvHeads, headDim], for the host to write at row `lengths`.
 // A step reads the whole cache, filled or not, so its capacity should follow the longest sequence: attention is some
 // 43 % of a step of the starter model at 128 rows, 30 % at 48; weights as initializers save 0…15 % (measured, batch 64).
 
@@ -14,7 +14,6 @@ import {
   cast,
   concat,
   fusedMatMul,
-  gemm,
   less,
   matMul,
   mul,
@@ -31,7 +30,6 @@ import {
   declareWeights,
   embed,
   feedForward,
-  headWeight,
   linear,
   MASKED_SCORE,
   norm,
@@ -40,6 +38,7 @@ import {
   rotaryTables,
   scaledTables,
 } from './layers.ts';
+import { type NextTokenOutput, nameNextToken } from './next-token.ts';
 
 /** Names of one layer's cache inputs and new-row outputs. */
 export function cacheNames(layer: number): {
@@ -57,7 +56,7 @@ export function cacheNames(layer: number): {
 }
 
 /** One step of generation for a batch of sequences of unlike lengths. */
-export function buildDecodeGraph(config: ModelConfig): BuiltGraph {
+export function buildDecodeGraph(config: ModelConfig, output: NextTokenOutput = 'logits'): BuiltGraph {
   const graph = new GraphBuilder('decode');
   const weights = declareWeights(graph, config);
   const ids = graph.input('input_ids', 'int32', ['batch']);
@@ -82,7 +81,7 @@ export function buildDecodeGraph(config: ModelConfig): BuiltGraph {
     rows = feedForward(weights, config, layer, rows);
   }
   const hidden = norm(weights, config, 'model.norm', rows);
-  graph.output('logits', gemm(hidden, headWeight(weights, config), { transB: true }));
+  nameNextToken(graph, config, weights, hidden, output);
   graph.output('hidden', hidden);
   return finishGraph(graph);
 }

@@ -65,25 +65,32 @@ export function logProbability(logits: Float32Array, temperature: number, tokenC
   return (logits[token]! - largest) / temperature - Math.log(sum);
 }
 
+/** A row of probabilities: float64 as the reference has it, or float32 as a graph gives it. */
+export type Probabilities = Float64Array | Float32Array;
+
 /** Whether `a` comes after `b` among the likeliest: smaller, or equal with a larger id. */
-function ranksAfter(p: Float64Array, a: number, b: number): boolean {
+function ranksAfter(p: Probabilities, a: number, b: number): boolean {
   return p[a]! < p[b]! || (p[a]! === p[b]! && a > b);
 }
 
-function siftDown(heap: Int32Array, p: Float64Array): void {
-  for (let at = 0; ; ) {
-    let last = at;
-    for (let child = 2 * at + 1; child <= 2 * at + 2 && child < heap.length; child++) {
-      if (ranksAfter(p, heap[child]!, heap[last]!)) last = child;
+/** Moves the id at `at` down until no child belongs above it: at the root lies the id that ranks last, or else first. */
+function siftDown(heap: Int32Array, size: number, at: number, p: Probabilities, root: 'last' | 'first'): void {
+  for (let place = at; ; ) {
+    let top = place;
+    for (let child = 2 * place + 1; child <= 2 * place + 2 && child < size; child++) {
+      const [a, b] = root === 'last' ? [heap[child]!, heap[top]!] : [heap[top]!, heap[child]!];
+      if (ranksAfter(p, a, b)) top = child;
     }
-    if (last === at) return;
-    [heap[at], heap[last]] = [heap[last]!, heap[at]!];
-    at = last;
+    if (top === place) return;
+    const id = heap[place]!;
+    heap[place] = heap[top]!;
+    heap[top] = id;
+    place = top;
   }
 }
 
 /** The `count` likeliest ids, likeliest first, ties by smaller id. A heap whose root ranks last, so one compare an id. */
-export function likeliest(p: Float64Array, count: number): Int32Array {
+export function likeliest(p: Probabilities, count: number): Int32Array {
   const byRank = (a: number, b: number): number => p[b]! - p[a]! || a - b;
   const heap = Int32Array.from({ length: Math.min(count, p.length) }, (_, id) => id);
   if (heap.length === p.length) return heap.sort(byRank);
@@ -91,39 +98,61 @@ export function likeliest(p: Float64Array, count: number): Int32Array {
   for (let id = heap.length; id < p.length; id++) {
     if (!ranksAfter(p, id, heap[0]!)) {
       heap[0] = id;
-      siftDown(heap, p);
+      siftDown(heap, heap.length, 0, p, 'last');
     }
   }
   return heap.sort(byRank);
 }
 
-/** Ids that may belong to the shortest prefix reaching `topP`: the others together weigh less than 1 − topP. */
-function prefixCandidates(p: Float64Array, topP: number): Int32Array {
-  const least = ((1 - topP) / p.length) * (1 - 1e-9);
+/**
+ * The shortest prefix of the likeliest that weighs `mass`, and `spare` ids more, likeliest first. Only ids that such a
+ * prefix can hold are ranked, and those it does not reach are never sorted.
+ * @param total what all of p weigh
+ */
+function likeliestWeighing(p: Probabilities, total: number, mass: number, spare: number): Int32Array {
+  // Ids below `least` weigh less than total − mass together, so the prefix ends before them; rounding is left some room.
+  const least = spare > 0 ? Number.MIN_VALUE : ((total - mass) / p.length) * (1 - 1e-6);
+  let size = 0;
+  for (let id = 0; id < p.length; id++) if (p[id]! >= least) size++;
+  const heap = new Int32Array(size);
+  for (let id = 0, at = 0; at < size; id++) if (p[id]! >= least) heap[at++] = id;
+  for (let at = (size >> 1) - 1; at >= 0; at--) siftDown(heap, size, at, p, 'first');
   const ids: number[] = [];
-  for (let id = 0; id < p.length; id++) if (p[id]! > 0 && p[id]! >= least) ids.push(id);
-  return Int32Array.from(ids).sort((a, b) => p[b]! - p[a]! || a - b);
+  for (let sum = 0, more = spare; size > 0 && (sum < mass || more > 0); ) {
+    if (!(sum < mass)) more--;
+    const id = heap[0]!;
+    ids.push(id);
+    sum += p[id]!;
+    heap[0] = heap[--size]!;
+    siftDown(heap, size, 0, p, 'first');
+  }
+  return Int32Array.from(ids);
 }
 
 /**
- * The ids that may be ranked by the cuts, likeliest first: the k likeliest, or for top-p alone every id that its prefix
- * may hold. `spare` more are listed after them, for a look across the cut.
+ * The ids that may be ranked by the cuts, likeliest first: the k likeliest, or for top-p alone those of its prefix.
+ * `spare` more are listed after them, for a look across the cut.
+ * @param total what all of p weigh; default 1
  */
-export function rankedForCut(p: Float64Array, settings: CutSettings, spare: number = 0): Int32Array {
+export function rankedForCut(
+  p: Probabilities,
+  settings: CutSettings,
+  spare: number = 0,
+  total: number = 1,
+): Int32Array {
   if (settings.topK > 0 && settings.topK < p.length) return likeliest(p, settings.topK + spare);
-  if (spare === 0) return prefixCandidates(p, settings.topP);
-  return likeliest(p, prefixCandidates(p, settings.topP).length + spare);
+  return likeliestWeighing(p, total, settings.topP * total, spare);
 }
 
 /** Sum of p over ids. */
-export function massOf(p: Float64Array, ids: Int32Array): number {
+export function massOf(p: Probabilities, ids: Int32Array): number {
   let mass = 0;
   for (const id of ids) mass += p[id]!;
   return mass;
 }
 
 /** How many of `ids` (likeliest first, weighing `mass` together) the shortest prefix reaching `topP` of them holds. */
-export function prefixLength(p: Float64Array, ids: Int32Array, mass: number, topP: number): number {
+export function prefixLength(p: Probabilities, ids: Int32Array, mass: number, topP: number): number {
   let sum = 0;
   for (let n = 0; n < ids.length; n++) {
     sum += p[ids[n]!]! / mass;
