@@ -67,9 +67,9 @@ export type FromWorker =
   | { readonly id: number; readonly error: WireError };
 
 /** An error as it crosses the thread; what is not ours becomes ENGINE_FAILED. */
-export function toWireError(error: unknown): WireError {
+export function toWireError(error: unknown, what = 'The model engine'): WireError {
   if (error instanceof SwarmError) return { code: error.code, message: error.message, detail: error.detail };
-  return { code: 'ENGINE_FAILED', message: `The model engine failed: ${errorText(error)}`, detail: {} };
+  return { code: 'ENGINE_FAILED', message: `${what} failed: ${errorText(error)}`, detail: {} };
 }
 
 /** The same error on the other side. */
