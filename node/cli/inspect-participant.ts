@@ -59,6 +59,7 @@ export async function statusOf(participant: Participant, view: RoleView): Promis
     ...view.details?.(),
     ignored: participant.inbox.ignoredCounts(),
     eventLoopDelayMs: metrics.eventLoopDelayMs,
+    blockedMs: metrics.blockedMs,
     memoryMiB: Math.round(metrics.rssBytes / MEBI),
     cpuSeconds: Math.round(metrics.cpuMs / 1000),
   };

@@ -15,6 +15,7 @@ interface Status {
   readonly recipes: readonly { readonly recipe: string; readonly state: string; readonly readyStep: number }[];
   readonly training: { readonly trainStep: number; readonly policyStep: number; readonly groups: GroupCounts };
   readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
+  readonly blockedMs: { readonly p99: number; readonly max: number };
 }
 
 interface RolloutInFull extends RolloutRow {
@@ -51,6 +52,7 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
     assert.ok(status.training.groups.trained >= 3);
     const { mean, p99, max } = status.eventLoopDelayMs;
     assert.ok(mean > 0 && p99 > 0 && max >= p99 / 2, JSON.stringify(status.eventLoopDelayMs));
+    assert.ok(status.blockedMs.max > 0 && status.blockedMs.max <= max, JSON.stringify(status.blockedMs));
   });
 
   await t.test('peers, recipes, weights', async () => {

@@ -172,15 +172,27 @@ describe('host', { timeout: 60_000 }, () => {
     }
   });
 
-  it('measures its event loop', async () => {
+  it('measures how late its event loop is, and how much of that is its own doing', async () => {
     const meter = createNetworkMeter({});
+    const settle = () => new Promise((resolve) => setTimeout(resolve, 30));
+    const busyMs = (): number => process.threadCpuUsage().user / 1000;
     await meter.start();
     assert.equal(meter.read().eventLoopDelayMs.max, 0);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    const endMs = performance.now() + 80;
-    while (performance.now() < endMs);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-    assert.ok(meter.read().eventLoopDelayMs.max >= 40);
+    await settle();
+    const end = busyMs() + 80;
+    while (busyMs() < end);
+    await settle();
+    const busy = meter.read();
+    assert.ok(busy.eventLoopDelayMs.max >= 60 && busy.blockedMs.max >= 60, JSON.stringify(busy));
+    assert.ok(busy.blockedMs.max <= busy.eventLoopDelayMs.max);
+    meter.reset();
+    await settle();
+    // The thread is held up but computes nothing, as when others have the processor.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
+    await settle();
+    const waited = meter.read();
+    assert.ok(waited.eventLoopDelayMs.max >= 150, JSON.stringify(waited));
+    assert.ok(waited.blockedMs.max < 100, JSON.stringify(waited));
     await meter.stop();
   });
 });
