@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { fetchModel, findCachedModel, type LocalModel } from '../model/hub/hub.ts';
 import { parseHubId, printHubId, requireHubId } from '../model/hub/hub-id.ts';
 import { SwarmError } from '../protocol/errors.ts';
+import { diskError, errnoOf } from '../store/fs-error.ts';
 import { megabytes, showProgress } from './progress.ts';
 
 /** A model as a command uses it. */
@@ -41,6 +42,8 @@ export async function findModel(text: string): Promise<FoundModel> {
     onSize: (bytes) => tell(`downloading ${megabytes(bytes)} of ${text} from the hub`),
     onProgress: showProgress(`downloading ${id.repo}`),
     onStale: (commit) => tell(`the hub does not answer; using the copy of ${id.repo} at ${commit.slice(0, 12)}`),
+  }).catch((error: unknown) => {
+    throw errnoOf(error) === null ? error : diskError(error, `write the hub's cache`);
   });
   return fromHub(id.repo, model);
 }

@@ -34,6 +34,8 @@ export interface HubServer {
   /** bytes that are sent instead of the file's, while its hash stays what it was */
   replace(file: string, bytes: Uint8Array): void;
   restore(file: string): void;
+  /** the next answer with this file's bytes stops after `bytes` of them, and stays open */
+  stall(file: string, bytes: number): void;
   /** sends whole files only, whatever range is asked for */
   ignoreRanges(): void;
   close(): Promise<void>;
@@ -64,6 +66,7 @@ export async function hubServer(t: Ending, repos: Readonly<Record<string, HubRep
   const requests: HubRequest[] = [];
   const cuts = new Map<string, { bytes: number; times: number }>();
   const replaced = new Map<string, Uint8Array>();
+  const stalls = new Map<string, number>();
   let takesRanges = true;
 
   function refuse(response: ServerResponse, status: number, code: string): void {
@@ -80,6 +83,12 @@ export async function hubServer(t: Ending, repos: Readonly<Record<string, HubRep
     const rest = bytes.subarray(from);
     const ranged = from > 0 ? { 'content-range': `bytes ${from}-${bytes.length - 1}/${bytes.length}` } : {};
     response.writeHead(from > 0 ? 206 : 200, { 'content-length': rest.length, ...ranged });
+    const stalled = stalls.get(name);
+    if (stalled !== undefined) {
+      stalls.delete(name);
+      response.write(rest.subarray(0, stalled));
+      return;
+    }
     const cut = cuts.get(name);
     if (cut === undefined || cut.times === 0) {
       response.end(rest);
@@ -131,6 +140,7 @@ export async function hubServer(t: Ending, repos: Readonly<Record<string, HubRep
     cutOff: (file, bytes, times) => void cuts.set(file, { bytes, times }),
     replace: (file, bytes) => void replaced.set(file, bytes),
     restore: (file) => void replaced.delete(file),
+    stall: (file, bytes) => void stalls.set(file, bytes),
     ignoreRanges() {
       takesRanges = false;
     },

@@ -43,7 +43,8 @@ function frontMatter({ format, base }: CardFacts): string {
 
 /** One line of text, safe inside a table: what others wrote is shown, not formatted. */
 function plain(text: string): string {
-  return text.replace(/[\s|`<>[\]]+/g, ' ').trim();
+  const oneLine = text.replace(/\s+/g, ' ').trim();
+  return oneLine.replace(/[&|`<>[\]*_~#]/g, (mark) => `&#${mark.codePointAt(0)};`);
 }
 
 /** The text of README.md. */

@@ -22,60 +22,97 @@ export interface HubClientInit {
   /** such as https://huggingface.co */
   readonly endpoint: string;
   readonly token?: string | undefined;
+  /** longest that nothing may come, milliseconds */
+  readonly idleMs: number;
 }
 
 export interface HubClient {
   /** @throws {SwarmError} HUB_NOT_FOUND, HUB_DENIED, HUB_UNREACHABLE */
   model(id: HubId): Promise<HubModel>;
   /**
-   * The file's bytes from `start` on.
-   * @returns `start` is 0 where the hub sends the whole file all the same
-   * @throws {SwarmError} as `model`
+   * Hands the file's bytes from `start` on to `take`, or all of them, from 0, where the hub sends the whole file.
+   * @throws {SwarmError} as `model`, and what `take` throws
    */
   read(
     repo: string,
     commit: string,
     file: string,
     start: number,
-  ): Promise<{ readonly start: number; readonly bytes: AsyncIterable<Uint8Array> }>;
+    take: (start: number, chunks: AsyncIterable<Uint8Array>) => Promise<void>,
+  ): Promise<void>;
 }
 
 /** A model with more files than this has not been listed by a hub. */
 const MAX_FILES = 20_000;
-const MAX_LIST_CHARACTERS = 32 << 20;
+const MAX_LIST_BYTES = 32 << 20;
 
-export function createHubClient({ endpoint, token }: HubClientInit): HubClient {
+/** Ends a request that nothing comes from any more; every sign of life starts the wait anew. */
+function watchIdle(base: string, idleMs: number): { readonly signal: AbortSignal; alive(): void; stop(): void } {
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(unreachable(base, `nothing came for ${idleMs} ms`)), idleMs);
+  return { signal: ending.signal, alive: () => void timer.refresh(), stop: () => clearTimeout(timer) };
+}
+
+export function createHubClient({ endpoint, token, idleMs }: HubClientInit): HubClient {
   const base = endpoint.replace(/\/+$/, '');
-  async function get(url: string, repo: string, headers: Record<string, string> = {}): Promise<Response> {
-    const authorization: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
-    const response = await fetch(url, { headers: { ...authorization, ...headers } }).catch((cause: unknown) => {
-      throw unreachable(base, errorText(cause instanceof Error ? (cause.cause ?? cause) : cause), cause);
-    });
-    // 416: nothing is left to read from there.
-    if (response.ok || response.status === 416) return response;
-    await response.body?.cancel();
-    throw refusal(response, base, repo, token !== undefined);
+  const authorization: Record<string, string> = token ? { authorization: `Bearer ${token}` } : {};
+
+  /** Hands an answer and its chunks to `use`: one that is a success, or 416 (nothing is left to read from there). */
+  async function get<T>(
+    url: string,
+    repo: string,
+    headers: Record<string, string>,
+    use: (response: Response, chunks: AsyncIterable<Uint8Array>) => Promise<T>,
+  ): Promise<T> {
+    const idle = watchIdle(base, idleMs);
+    try {
+      const response = await fetch(url, { headers: { ...authorization, ...headers }, signal: idle.signal });
+      if (!response.ok && response.status !== 416) {
+        await response.body?.cancel();
+        throw refusal(response, base, repo, token !== undefined);
+      }
+      return await use(response, watched(response.body, idle.alive));
+    } catch (error) {
+      if (error instanceof SwarmError || (error instanceof Error && 'syscall' in error)) throw error;
+      const why = error instanceof Error && error.cause !== undefined ? error.cause : error;
+      throw unreachable(base, errorText(why), error);
+    } finally {
+      idle.stop();
+    }
   }
+
   return {
     async model({ repo, revision }) {
       const url = `${base}/api/models/${repo}/revision/${encodeURIComponent(revision)}?blobs=true`;
-      const response = await get(url, repo);
-      const text = await response.text().catch((cause: unknown) => {
-        throw unreachable(base, 'the answer broke off', cause);
-      });
-      return parseModel(text, base);
+      return get(url, repo, {}, async (_response, chunks) => parseModel(await listText(chunks, base), base));
     },
-    async read(repo, commit, file, start) {
+    async read(repo, commit, file, start, take) {
       const url = `${base}/${repo}/resolve/${commit}/${encodeURIComponent(file)}`;
-      const response = await get(url, repo, start > 0 ? { range: `bytes=${start}-` } : {});
-      const body = response.status === 416 ? null : response.body;
-      if (response.status === 416) await response.body?.cancel();
-      return { start: response.status === 200 ? 0 : start, bytes: body ?? noBytes() };
+      await get(url, repo, start > 0 ? { range: `bytes=${start}-` } : {}, async (response, chunks) => {
+        if (response.status === 416) await response.body?.cancel();
+        else await take(response.status === 200 ? 0 : start, chunks);
+      });
     },
   };
 }
 
-async function* noBytes(): AsyncGenerator<Uint8Array> {}
+async function* watched(body: AsyncIterable<Uint8Array> | null, alive: () => void): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body ?? []) {
+    alive();
+    yield chunk;
+  }
+}
+
+async function listText(chunks: AsyncIterable<Uint8Array>, base: string): Promise<string> {
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    if (bytes > MAX_LIST_BYTES) throw unreachable(base, `its answer is longer than ${MAX_LIST_BYTES} bytes`);
+    parts.push(chunk);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
 
 function unreachable(base: string, why: string, cause?: unknown): SwarmError {
   return new SwarmError(
@@ -123,7 +160,7 @@ interface Listing {
 function parseModel(text: string, base: string): HubModel {
   let json: Listing | null = null;
   try {
-    if (text.length <= MAX_LIST_CHARACTERS) json = JSON.parse(text) as Listing | null;
+    json = JSON.parse(text) as Listing | null;
   } catch {
     // told below
   }

@@ -69,7 +69,7 @@ async function fetchAll(client: HubClient, path: string, file: HubFile, init: Do
     try {
       await fetchRest(client, path, here, file, init);
     } catch (error) {
-      if (isSwarmError(error) && error.code !== 'HUB_UNREACHABLE') throw error;
+      if (!isSwarmError(error, 'HUB_UNREACHABLE')) throw error;
       problem = error;
     }
     here = await sizeOf(path);
@@ -90,29 +90,32 @@ function brokenOff(file: HubFile, here: number, { repo }: DownloadInit, cause: u
   );
 }
 
-async function fetchRest(
+function fetchRest(
   client: HubClient,
   path: string,
   from: number,
   file: HubFile,
   { repo, commit, onProgress }: DownloadInit,
 ): Promise<void> {
-  const { start, bytes } = await client.read(repo, commit, file.name, from);
-  const handle = await open(path, start === 0 ? 'w' : 'a');
-  try {
-    let here = start;
-    for await (const chunk of bytes) {
-      here += chunk.length;
-      if (here > file.sizeBytes) {
-        throw new SwarmError('HUB_CORRUPT', `${file.name} of ${repo} is longer than the hub says; try again`, { repo });
+  return client.read(repo, commit, file.name, from, async (start, chunks) => {
+    const handle = await open(path, start === 0 ? 'w' : 'a');
+    try {
+      let here = start;
+      for await (const chunk of chunks) {
+        here += chunk.length;
+        if (here > file.sizeBytes) {
+          throw new SwarmError('HUB_CORRUPT', `${file.name} of ${repo} is longer than the hub says; try again`, {
+            repo,
+          });
+        }
+        await handle.writeFile(chunk);
+        onProgress(here);
       }
-      await handle.writeFile(chunk);
-      onProgress(here);
+      await handle.sync();
+    } finally {
+      await handle.close();
     }
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  });
 }
 
 /** SHA-256, or git's blob id: SHA-1 of "blob <size>\0" and the bytes. */

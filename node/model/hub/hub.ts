@@ -16,6 +16,7 @@ import { CONFIG_FILE, INDEX_FILE, shardNames, textFiles, WEIGHTS_FILE, weightFil
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
 const PAUSE_MS = 500;
+const IDLE_MS = 60_000;
 
 /** A model that is on this machine. */
 export interface LocalModel {
@@ -32,7 +33,10 @@ export interface HubInit {
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
   /** the hub does not answer, and an older copy is used */
   readonly onStale?: (commit: string) => void;
+  /** pause after the first failed try of a file; milliseconds */
   readonly pauseMs?: number;
+  /** longest that nothing may come; milliseconds */
+  readonly idleMs?: number;
 }
 
 function isOffline(env: Environment): boolean {
@@ -74,7 +78,8 @@ export async function fetchModel(id: HubId, init: HubInit): Promise<LocalModel> 
   }
   const client = createHubClient({
     endpoint: init.env['HF_ENDPOINT'] || DEFAULT_ENDPOINT,
-    token: init.env['HF_TOKEN'],
+    token: init.env['HF_TOKEN'] || undefined,
+    idleMs: init.idleMs ?? IDLE_MS,
   });
   const model = await client.model(id).catch((error: unknown) => {
     if (cached === null || !isSwarmError(error, 'HUB_UNREACHABLE')) throw error;

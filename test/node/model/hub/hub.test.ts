@@ -130,6 +130,13 @@ test('a line that stays broken ends with what to do; the next call goes on from 
   await loadModelFolder((await fetch()).folder);
 });
 
+test('a line that falls silent is given up and taken up again', async (t) => {
+  const { hub, fetch } = await lab(t);
+  hub.stall('model.safetensors', 100_000);
+  await loadModelFolder((await fetch(ID, { idleMs: 300 })).folder);
+  assert.match(hub.requests.at(-1)!.range!, /^bytes=\d+-$/);
+});
+
 test('a hub without ranges sends it all again', async (t) => {
   const { hub, fetch } = await lab(t);
   hub.ignoreRanges();
