@@ -1,6 +1,7 @@
-// Small Llama models with random weights, and their config.json: for tests and for measuring speed.
+// Small models of every family with random weights, and their config.json: for tests and for measuring speed.
 
 import { type ModelConfig, parseModelConfig, requiredTensors } from '../../node/model/config.ts';
+import { type Architecture, FAMILIES } from '../../node/model/families.ts';
 import { elementCount, type Weights } from '../../node/model/weights.ts';
 
 export interface RandomModel {
@@ -10,6 +11,9 @@ export interface RandomModel {
 }
 
 export interface RandomModelShape {
+  readonly architecture: Architecture;
+  /** config.json's rope_scaling */
+  readonly ropeScaling: Readonly<Record<string, unknown>> | null;
   readonly hiddenSize: number;
   readonly intermediateSize: number;
   readonly layers: number;
@@ -24,6 +28,8 @@ export interface RandomModelShape {
 }
 
 const SMALL: RandomModelShape = {
+  architecture: 'LlamaForCausalLM',
+  ropeScaling: null,
   hiddenSize: 16,
   intermediateSize: 24,
   layers: 2,
@@ -51,9 +57,10 @@ export function randomNumbers(seed: number): () => number {
 /** Weights large enough that tokens have clearly unlike probabilities; norms near 1. */
 export function randomModel(shape: Partial<RandomModelShape> = {}, seed: number = 1): RandomModel {
   const full = { ...SMALL, ...shape };
+  const { modelType } = FAMILIES.find(({ architecture }) => architecture === full.architecture)!;
   const json = {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    architectures: [full.architecture],
+    model_type: modelType,
     hidden_act: 'silu',
     hidden_size: full.hiddenSize,
     intermediate_size: full.intermediateSize,
@@ -65,6 +72,8 @@ export function randomModel(shape: Partial<RandomModelShape> = {}, seed: number 
     max_position_embeddings: full.maxPositions,
     rms_norm_eps: 1e-5,
     rope_theta: 10000,
+    rope_scaling: full.ropeScaling,
+    sliding_window: null,
     tie_word_embeddings: full.tiedHead,
     attention_bias: full.attentionBias,
     mlp_bias: full.mlpBias,
