@@ -10,12 +10,9 @@ import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob } from './batch.ts';
 import { createDrawing } from './drawing.ts';
-import { bucketFor, createKeyValueCache, type KeyValueCache, rowBytes } from './kv-cache.ts';
-import { passBytes } from './passes.ts';
+import { createKeyValueCache, type KeyValueCache } from './kv-cache.ts';
+import { rowBudget } from './plan.ts';
 import { createGraphSession, type GraphSession, type WeightsBinding } from './session.ts';
-
-/** More rows than this win nothing on a CPU and cost memory: 64, 128 and 256 take the same CPU time a token (measured, starter). */
-const MAX_ROWS = 128;
 
 export interface DecoderInit extends Placement {
   /** whether the decode graph may hold a copy of a policy's weights for itself; default: fed */
@@ -50,25 +47,6 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
   }
 }
 
-/** Rows that may run at once, when each may grow to `tokens`. @throws {SwarmError} OUT_OF_MEMORY_BUDGET */
-export function rowBudget(
-  config: ModelConfig,
-  tokens: number,
-  { cacheBytes, activationBytes }: Pick<DecoderInit, 'cacheBytes' | 'activationBytes'>,
-): number {
-  const bytes = rowBytes(config, bucketFor(tokens));
-  const active = passBytes(config, 1, 1, true);
-  const rows = Math.min(MAX_ROWS, Math.floor(cacheBytes / bytes), Math.max(1, Math.floor(activationBytes / active)));
-  if (rows < 1) {
-    throw new SwarmError(
-      'OUT_OF_MEMORY_BUDGET',
-      `One sequence of ${tokens} tokens needs ${bytes} bytes of cache, the budget is ${cacheBytes}; raise it.`,
-      { bytes, budget: cacheBytes },
-    );
-  }
-  return rows;
-}
-
 /** A decoder of one config: its sessions run whichever policy. */
 export async function createDecoder(config: ModelConfig, init: DecoderInit): Promise<Decoder> {
   const prefill = await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init);
@@ -99,7 +77,7 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
       if (job.groups.length === 0) return [];
       const maxTokens = longest + maxNewTokens;
       const sequences = job.groups.reduce((sum, { sequenceSeeds }) => sum + sequenceSeeds.length, 0);
-      const budget = Math.max(1, Math.min(rowBudget(config, maxTokens, init), sequences));
+      const budget = Math.max(1, Math.min(rowBudget(config, maxTokens, init).rows, sequences));
       const drawing = createDrawing(config, job.sampling);
       const decode = await decodeFor(drawing.output);
       const cache = takeCache(budget, maxTokens);

@@ -3,7 +3,8 @@
 
 import { Worker } from 'node:worker_threads';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
-import type { DrawnToken, Logger, PolicyEngine } from '../../protocol/ports.ts';
+import type { DrawnToken, Logger, PolicyEngine, PolicyFiles } from '../../protocol/ports.ts';
+import { parseModelConfig } from '../config.ts';
 import {
   type EngineAnswers,
   type EngineLimits,
@@ -11,6 +12,7 @@ import {
   type FromWorker,
   fromWireError,
 } from './messages.ts';
+import { describePlan } from './plan.ts';
 
 export interface PolicyEngineInit extends EngineLimits {
   readonly logger?: Logger;
@@ -86,6 +88,14 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     return { worker, exited };
   };
 
+  /** Once a model: what its policies get of the budget, and why. */
+  const toldPlans = new Set<string>();
+  const tellPlan = ({ configJson }: PolicyFiles): void => {
+    if (logger === undefined || toldPlans.has(configJson)) return;
+    toldPlans.add(configJson);
+    logger.info(describePlan(parseModelConfig(JSON.parse(configJson)), limits), 'model engine planned');
+  };
+
   const ask = <K extends EngineRequest['kind']>(
     request: Extract<EngineRequest, { kind: K }>,
     signal?: AbortSignal,
@@ -114,7 +124,11 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
   };
 
   return {
-    load: (policy, options) => ask({ kind: 'load', policy, alterWeights: options?.alterWeights ?? null }),
+    load: async (policy, options) => {
+      const answer = await ask({ kind: 'load', policy, alterWeights: options?.alterWeights ?? null });
+      tellPlan(policy);
+      return answer;
+    },
     unload: async (policyRoot) => {
       await ask({ kind: 'unload', policyRoot });
     },

@@ -5,20 +5,16 @@
 import { SwarmError } from '../../protocol/errors.ts';
 import type { PolicyFiles } from '../../protocol/ports.ts';
 import { roundToBf16InPlace } from '../bf16.ts';
-import { graphKey, type ModelConfig, parseModelConfig, requiredTensors } from '../config.ts';
+import { graphKey, type ModelConfig, parseModelConfig } from '../config.ts';
 import { loadWeightsFile } from '../folder.ts';
 import { policyRoot } from '../policy-root.ts';
 import { parseJson } from '../small-files.ts';
-import { elementCount, parameterCount, type Weights, type WeightTensor } from '../weights.ts';
+import { parameterCount, type Weights, type WeightTensor } from '../weights.ts';
 import { createDecoder, type Decoder } from './decoder.ts';
 import type { AlterWeights, EngineLimits } from './messages.ts';
+import { planEngine } from './plan.ts';
 import { createReplayer, type Replayer } from './replayer.ts';
 import { type Tensors, weightFeeds } from './session.ts';
-
-/** Shares of the memory budget; the rest is ONNX Runtime's and the heap's. */
-const WEIGHTS_SHARE = 0.5;
-const CACHE_SHARE = 0.25;
-const ACTIVATIONS_SHARE = 0.2;
 
 /** What runs one config, whichever policy. */
 export interface ConfigRunner {
@@ -98,25 +94,24 @@ export function createPolicies(limits: EngineLimits): Policies {
   /** in order of use, the most recent last */
   const loaded = new Map<string, LoadedPolicy>();
   const runners = new Map<string, Promise<ConfigRunner>>();
-  const weightsBytes = limits.memoryBytes * WEIGHTS_SHARE;
   const bytesOf = ({ parameters }: LoadedPolicy): number => parameters * Float32Array.BYTES_PER_ELEMENT;
 
   /** Before a byte is read: the config says how large its weights are. */
   const checkFits = ({ configJson }: PolicyFiles): void => {
     const config = parseModelConfig(parseJson(configJson, 'config.json'));
-    let bytes = 0;
-    for (const { shape } of requiredTensors(config)) bytes += elementCount(shape) * Float32Array.BYTES_PER_ELEMENT;
-    if (bytes <= weightsBytes) return;
+    const { policyBytes: bytes, weightsBytes: budget } = planEngine(config, limits);
+    if (bytes <= budget) return;
     throw new SwarmError(
       'OUT_OF_MEMORY_BUDGET',
-      `The weights need ${bytes} bytes, the engine may use ${weightsBytes} for weights; raise its memory.`,
-      { bytes, budget: weightsBytes },
+      `The weights need ${bytes} bytes, the engine may use ${budget} for weights; raise its memory.`,
+      { bytes, budget },
     );
   };
 
   const keep = (root: string, policy: LoadedPolicy): LoadedPolicy => {
     loaded.delete(root);
     loaded.set(root, policy);
+    const { weightsBytes } = planEngine(policy.config, limits);
     let total = 0;
     for (const each of loaded.values()) total += bytesOf(each);
     for (const [oldest, each] of loaded) {
@@ -127,17 +122,10 @@ export function createPolicies(limits: EngineLimits): Policies {
     return policy;
   };
 
-  const buildRunner = async (config: ModelConfig): Promise<ConfigRunner> => ({
-    decoder: await createDecoder(config, {
-      ...limits,
-      cacheBytes: limits.memoryBytes * CACHE_SHARE,
-      activationBytes: limits.memoryBytes * ACTIVATIONS_SHARE,
-    }),
-    replayer: createReplayer(config, {
-      ...limits,
-      activationBytes: limits.memoryBytes * ACTIVATIONS_SHARE,
-    }),
-  });
+  const buildRunner = async (config: ModelConfig): Promise<ConfigRunner> => {
+    const init = { ...limits, ...planEngine(config, limits) };
+    return { decoder: await createDecoder(config, init), replayer: createReplayer(config, init) };
+  };
 
   return {
     load: async (files, alter) => {
