@@ -62,7 +62,7 @@ test('the tarball holds what runs and nothing else', async () => {
     ...['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'node', 'node_modules', 'package.json', 'recipes'],
   ]);
   assert.deepEqual((await readdir(join(home, 'recipes'))).sort(), [
-    ...['arrows', 'recipe.schema.json', 'sorting', 'starter', 'sums'],
+    ...['arrows', 'largest', 'recipe.schema.json', 'sorting', 'starter', 'sums'],
   ]);
   const built = await readdir(join(home, 'dist'), { recursive: true });
   assert.ok(built.includes(join('node', 'cli', 'main.js')));
