@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
+import { chatCommand } from './commands/chat.ts';
 import { demoCommand } from './commands/demo.ts';
 import { devicesCommand } from './commands/devices.ts';
 import { evalCommand } from './commands/eval.ts';
@@ -36,6 +37,7 @@ Examples:
   murmur train --recipe arrows                   train, and publish the shipped recipe "arrows"
   murmur submit recipe.yaml                      ask the trainers to train something else
   murmur export --to hf --out ./my-policy        take the trained policy elsewhere
+  murmur chat --model ./my-policy                talk to it
   murmur status                                  what the node on this machine is doing
 
 ${EXIT_CODE_HELP}`,
@@ -48,6 +50,7 @@ ${EXIT_CODE_HELP}`,
     submitCommand(),
     ...inspectCommands(),
     evalCommand(),
+    chatCommand(),
     exportCommand(),
     warmUpCommand(),
     devicesCommand(),

@@ -14,18 +14,16 @@ import { SwarmError } from '../../protocol/errors.ts';
 import { diskError, errnoOf } from '../../store/fs-error.ts';
 import type { ExportOptions } from '../commands/export.ts';
 import { EXIT_OK } from '../exit-codes.ts';
-import { findKeptPolicy, type KeptPolicy } from '../kept-policy.ts';
+import type { KeptPolicy } from '../kept-policy.ts';
 import { modelFolder } from '../model-folder.ts';
+import { findNamedPolicy, type NamedPolicy } from '../named-policy.ts';
 import { showProgress } from '../progress.ts';
-
-/** What is exported: a policy of a data directory, or a plain model folder. */
-type Subject = KeptPolicy | { readonly folder: string };
 
 export async function runExport(policy: string | undefined, options: ExportOptions): Promise<number> {
   const out = resolve(options.out);
   // Told before anything large is read.
   await checkFolderPlace(out, options.force);
-  const subject = await subjectOf(policy, options);
+  const subject = await findNamedPolicy(policy, options);
   const source = await sourceOf(subject, options.base);
   const root = toHex(policyRoot(source.weights));
   if ('policyRoot' in subject && subject.policyRoot !== root) {
@@ -70,20 +68,11 @@ async function weightsBytes(out: string, to: ExportOptions['to']): Promise<numbe
   return (await stat(join(out, to === 'hf' ? 'model.safetensors' : join('onnx', 'model.onnx_data')))).size;
 }
 
-/** A number is a policy step, hex digits are a root's beginning, anything else a model; `./` makes a folder of either. */
-async function subjectOf(policy: string | undefined, options: ExportOptions): Promise<Subject> {
-  const { dataDir, recipe } = options;
-  if (policy === undefined) return findKeptPolicy(dataDir, { recipe });
-  if (/^\d{1,9}$/.test(policy)) return findKeptPolicy(dataDir, { recipe, policyStep: Number(policy) });
-  if (/^[0-9a-f]{4,64}$/.test(policy)) return findKeptPolicy(dataDir, { recipe, rootPrefix: policy });
-  return { folder: await modelFolder(policy) };
-}
-
 /**
  * The policy and its files. A chain of policies carries the tokenizer with its chat template, but no generation config:
  * that is the base's, or says how the recipe samples.
  */
-async function sourceOf(subject: Subject, base: string | undefined): Promise<ExportSource> {
+async function sourceOf(subject: NamedPolicy, base: string | undefined): Promise<ExportSource> {
   const source = await readExportSource(subject.folder);
   const files = new Map(source.files);
   if (base !== undefined) {
@@ -113,7 +102,7 @@ function generationConfig({ recipe }: KeptPolicy, { configJson }: ExportSource):
   return `${JSON.stringify(said, null, 2)}\n`;
 }
 
-function cardOf(subject: Subject, format: ExportOptions['to'], root: string, { weights }: ExportSource): string {
+function cardOf(subject: NamedPolicy, format: ExportOptions['to'], root: string, { weights }: ExportSource): string {
   const facts = { format, policyRoot: root, parameters: parameterCount(weights) };
   if (!('recipe' in subject)) return modelCard(facts);
   const { recipe, recipeIdHex } = subject.recipe;
