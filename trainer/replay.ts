@@ -3,7 +3,6 @@
 // whether each token was drawn as it had to be. Without `replayConsumed` the claims that a verifier checked are taken.
 // Invariant: a group comes out once, either with log-probs for all its sequences or with the reason why not.
 
-import { setImmediate as giveWay } from 'node:timers/promises';
 import type { GroupBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../node/protocol/check.ts';
@@ -13,15 +12,17 @@ import type { ReadyGroup } from './pool.ts';
 
 /** Sequences in one call of the engine: bounds what is copied between threads at once. */
 const SEQUENCES_A_CALL = 256;
-/** Checking in one go before the network has its turn; it may never be blocked for 20 ms. */
-const SLICE_MS = 5;
 
 export interface ReplayComponents {
   readonly policies: PolicyEngine;
   readonly chain: PolicyChain;
-  /** stage 2 of one sequence, as the verifier has it; without it log-probs are recomputed and nothing is judged */
+  /** stage 2 of a group's sequences, as the verifier has it, up to the first rejection; without it nothing is judged */
   readonly checkReplay?:
-    | ((announcement: GroupAnnouncement, body: GroupBody, sequence: number, replayed: ReplayedSequence) => CheckAnswer)
+    | ((
+        announcement: GroupAnnouncement,
+        body: GroupBody,
+        replayed: readonly ReplayedSequence[],
+      ) => Promise<readonly CheckAnswer[]>)
     | undefined;
 }
 
@@ -83,16 +84,11 @@ export function createReplays(
 
   /** The first answer that is not accept, or null. */
   async function judge(group: ReadyGroup, replayed: readonly ReplayedSequence[]): Promise<RefusedGroup | null> {
-    let sliceStart = performance.now();
-    for (const [i, sequence] of replayed.entries()) {
-      const answer = checkReplay?.(group.announcement, group.body, i, sequence) ?? { answer: 'accept' };
-      if (answer.answer !== 'accept') {
-        const state = answer.answer === 'reject' ? 'rejected' : 'dropped';
-        return { groupId: group.groupId, state, reason: answer.code };
-      }
-      if (performance.now() - sliceStart < SLICE_MS) continue;
-      await giveWay();
-      sliceStart = performance.now();
+    const answers = (await checkReplay?.(group.announcement, group.body, replayed)) ?? [];
+    for (const answer of answers) {
+      if (answer.answer === 'accept') continue;
+      const state = answer.answer === 'reject' ? 'rejected' : 'dropped';
+      return { groupId: group.groupId, state, reason: answer.code };
     }
     return null;
   }

@@ -1,18 +1,16 @@
 // One replay of a batch of groups of one policy, and what stage 2 makes of it.
-// Source: spec/rollouts.md "Replay". The engine works in its own thread; between sequences this thread gives way.
+// Source: spec/rollouts.md "Replay". The engine and the checks work in threads of their own.
 
-import { setImmediate as giveWay } from 'node:timers/promises';
+import type { GroupBody } from '../node/protocol/body.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
 import type { PolicyChain, PolicyEngine, ReplayedSequence, ReplayRequest } from '../node/protocol/ports.ts';
 import type { VerificationLimits } from '../node/protocol/verdict.ts';
-import { checkReplay } from './checks/stage-two.ts';
-import { type BodyContext, samplingOf } from './checks/subject.ts';
+import type { ReplayChecker } from './checker.ts';
+import type { ReplayVerdict } from './checks/stage-two.ts';
+import { type BodyContext, replaySubject, samplingOf } from './checks/subject.ts';
 import { graver } from './checks/two-sided.ts';
 import { dueSequences, type Job } from './job.ts';
 import type { Standing } from './standing.ts';
-
-/** Checking in one go before the network thread gets its turn; well under the 20 ms it may ever be blocked. */
-const SLICE_MS = 5;
 
 /** What stage 2 says of one group. */
 export interface ReplayOutcome {
@@ -35,6 +33,7 @@ export interface Replayer {
 export interface ReplayerComponents {
   /** of its own: what it loads stays until it unloads it (node/model/engine/shared.ts) */
   readonly engine: PolicyEngine;
+  readonly checker: ReplayChecker;
   readonly chain: PolicyChain;
   readonly standing: Standing;
 }
@@ -44,7 +43,7 @@ export function createReplayer(
   components: ReplayerComponents,
   init: { readonly context: BodyContext; readonly limits: VerificationLimits },
 ): Replayer {
-  const { engine, chain, standing } = components;
+  const { engine, checker, chain, standing } = components;
   const { context, limits } = init;
   const sampling = samplingOf(context);
   const loaded = new Set<string>();
@@ -63,21 +62,12 @@ export function createReplayer(
     replay: (policyRoot, jobs, signal) => engine.replay(policyRoot, sampling, jobs.flatMap(requestsOf), signal),
     async *judge(jobs, replayed) {
       let taken = 0;
-      let sliceStart = performance.now();
       for (const job of jobs) {
         const due = dueSequences(job);
-        // A job may have become final while it was replayed.
-        if (job.body === null) {
-          taken += due.length;
-          continue;
-        }
-        yield { job, ...(await judgeGroup(job, due, replayed.slice(taken, taken + due.length), pause)) };
+        const own = replayed.slice(taken, taken + due.length);
         taken += due.length;
-      }
-      async function pause(): Promise<void> {
-        if (performance.now() - sliceStart < SLICE_MS) return;
-        await giveWay();
-        sliceStart = performance.now();
+        // A job may have become final while it was replayed.
+        if (job.body !== null) yield { job, ...(await judgeGroup(job, job.body, due, own)) };
       }
     },
     async keepOnly(isWanted) {
@@ -91,34 +81,29 @@ export function createReplayer(
 
   async function judgeGroup(
     job: Job,
+    body: GroupBody,
     due: readonly number[],
     replayed: readonly ReplayedSequence[],
-    pause: () => Promise<void>,
   ): Promise<Omit<ReplayOutcome, 'job'>> {
+    if (replayed.length < due.length) return { answer: ignore('INTERNAL'), sequencesReplayed: 0 };
+    const verdicts = await checker.check(
+      due.map((index, i) => replaySubject(context, job.announcement, body, index, replayed[i]!, limits)),
+    );
     let answer: CheckAnswer = ACCEPT;
-    for (let i = 0; i < due.length; i++) {
-      await pause();
-      const sequence = replayed[i];
-      if (sequence === undefined) return { answer: ignore('INTERNAL'), sequencesReplayed: i };
-      answer = graver(answer, judgeSequence(job, due[i]!, sequence));
+    for (const [i, verdict] of verdicts.entries()) {
+      answer = graver(answer, withSlack(job.peer, due[i]!, verdict));
       if (answer.answer === 'reject') return { answer, sequencesReplayed: i + 1 };
     }
     return { answer, sequencesReplayed: due.length };
   }
 
-  function judgeSequence(job: Job, index: number, replayed: ReplayedSequence): CheckAnswer {
-    const { softMisses, tokens, ...answer } = checkReplay(
-      context,
-      job.announcement,
-      job.body!,
-      index,
-      replayed,
-      limits,
-    );
-    const isAbused = standing.countSlack(job.peer, tokens, softMisses);
+  /** Counts soft misses: too many of them turn what is no rejection into one. */
+  function withSlack(peer: string, sequence: number, verdict: ReplayVerdict): CheckAnswer {
+    const { softMisses, tokens, ...answer } = verdict;
+    const isAbused = standing.countSlack(peer, tokens, softMisses);
     if (!isAbused || answer.answer === 'reject') return answer;
-    const { softMisses: measured, checkedTokens } = standing.of(job.peer);
-    return reject('SLACK_ABUSED', { sequence: index, measured, note: `soft misses in ${checkedTokens} tokens` });
+    const { softMisses: measured, checkedTokens } = standing.of(peer);
+    return reject('SLACK_ABUSED', { sequence, measured, note: `soft misses in ${checkedTokens} tokens` });
   }
 }
 

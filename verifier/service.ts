@@ -23,6 +23,7 @@ import type {
 import type { VerificationLimits } from '../node/protocol/verdict.ts';
 import { decodeVerdict } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import type { ReplayChecker } from './checker.ts';
 import { type BodyContext, limitsOf, type TextCodec } from './checks/subject.ts';
 import type { VerifierStats } from './counters.ts';
 import { createIntake, type Intake } from './intake.ts';
@@ -42,6 +43,8 @@ export interface VerifierComponents {
   readonly blobs: BlobFetcher;
   readonly chain: PolicyChain;
   readonly engine: PolicyEngine;
+  /** stage 2, off this thread */
+  readonly checker: ReplayChecker;
   readonly records: Records;
   readonly clock: Clock;
   readonly random: Random;
@@ -85,7 +88,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   const standing = createStanding({ records }, { scope: recipe.recipeIdHex, settings });
   const secrets = createStepSecrets(components, { recipe });
   const ledger = createLedger({ inbox, standing, secrets, chain, logger }, { recipe, limits });
-  const replayer = createReplayer({ engine: components.engine, chain, standing }, { context, limits });
+  const replayer = createReplayer({ ...components, standing }, { context, limits });
   const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger });
   const intake = createIntake(
     { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { sha256 } from '../../node/protocol/bytes.ts';
+import { ACCEPT, reject } from '../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { inParts } from '../../trainer/train.ts';
 import { assassin, Killed } from '../support/crashing.ts';
@@ -184,10 +185,8 @@ test('what fails the trainer’s own replay is rejected and replaced', async (t)
   const made = bench(t, {
     maxSteps: 1,
     components: {
-      checkReplay: (announcement, _body, sequence) =>
-        announcement.slot === 7 && sequence === 2
-          ? { answer: 'reject', code: 'REPLAY_MISMATCH' }
-          : { answer: 'accept' },
+      checkReplay: async ({ slot }, _body, replayed) =>
+        replayed.map((_, sequence) => (slot === 7 && sequence === 2 ? reject('REPLAY_MISMATCH') : ACCEPT)),
     },
   });
   await made.trainer.start();

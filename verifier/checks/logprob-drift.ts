@@ -7,8 +7,8 @@ import { graver, holdAgainst } from './two-sided.ts';
 
 export const logprobDrift: Check<ReplaySubject> = { name: 'logprob-drift', cost: 'model', run: checkLogprobDrift };
 
-function checkLogprobDrift({ body, sequence, replayed, limits }: ReplaySubject): CheckAnswer {
-  const claimed = body.sequences[sequence]!.logprobs;
+function checkLogprobDrift({ rollout, sequence, replayed, limits }: ReplaySubject): CheckAnswer {
+  const claimed = rollout.logprobs;
   let largest = -1;
   let position = 0;
   let sum = 0;

@@ -21,8 +21,8 @@ interface Interval {
 
 /** One miss rejects: a single free one in 256 tokens would be 24 bits to steer by. */
 export function checkReplayedTokens(subject: ReplaySubject): ReplayAnswer {
-  const { replayed, sequence, limits, groupSeed } = subject;
-  const drawn = uniforms(sequenceSeed(groupSeed, sequence), subject.body.sequences[sequence]!.tokens.length);
+  const { rollout, replayed, sequence, limits, groupSeed } = subject;
+  const drawn = uniforms(sequenceSeed(groupSeed, sequence), rollout.tokens.length);
   let answer: CheckAnswer = ACCEPT;
   let softMisses = 0;
   for (let position = 0; position < drawn.length && answer.answer !== 'reject'; position++) {

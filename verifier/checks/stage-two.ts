@@ -1,15 +1,11 @@
 // Stage 2: one sequence beside its replay by the policy it names. Draws first, then log-probs, then activations.
 // Source: spec/rollouts.md "Replay". A replay that is not finite or not as long as the sequence is our fault: ignored.
 
-import type { GroupBody } from '../../node/protocol/body.ts';
 import { type CheckAnswer, ignore } from '../../node/protocol/check.ts';
-import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
-import { groupSeed } from '../../node/protocol/seeds.ts';
-import type { VerificationLimits } from '../../node/protocol/verdict.ts';
 import { logprobDrift } from './logprob-drift.ts';
 import { checkReplayedTokens } from './replay.ts';
-import { type BodyContext, type Check, limitsOf, type ReplaySubject } from './subject.ts';
+import { type Check, type ReplaySubject, replaySubject } from './subject.ts';
 import { toploc } from './toploc.ts';
 import { graver } from './two-sided.ts';
 
@@ -24,33 +20,14 @@ export type ReplayVerdict = CheckAnswer & {
   readonly tokens: number;
 };
 
-/**
- * Stage 2 of one sequence.
- * @param replayed what `PolicyEngine.replay` gave for the body's prompt and this sequence's tokens
- * @param limits the recipe's by default
- */
-export function checkReplay(
-  context: BodyContext,
-  announcement: GroupAnnouncement,
-  body: GroupBody,
-  sequenceIndex: number,
-  replayed: ReplayedSequence,
-  limits: VerificationLimits = limitsOf(context.recipe),
-): ReplayVerdict {
-  const tokens = body.sequences[sequenceIndex]!.tokens.length;
-  if (!isUsable(replayed, tokens, context.hiddenSize)) {
+/** Stage 2 of one sequence. */
+export function judgeReplay(subject: ReplaySubject): ReplayVerdict {
+  const { rollout, replayed, sequence, hiddenSize } = subject;
+  const tokens = rollout.tokens.length;
+  if (!isUsable(replayed, tokens, hiddenSize)) {
     const note = 'the replay is not finite or not as long as the sequence';
-    return { ...ignore('INTERNAL', { sequence: sequenceIndex, note }), softMisses: 0, tokens };
+    return { ...ignore('INTERNAL', { sequence, note }), softMisses: 0, tokens };
   }
-  const subject: ReplaySubject = {
-    context,
-    announcement,
-    body,
-    groupSeed: groupSeed(announcement),
-    sequence: sequenceIndex,
-    replayed,
-    limits,
-  };
   const draws = checkReplayedTokens(subject);
   let answer = draws.answer;
   for (const check of AFTER_DRAWS) {
@@ -58,6 +35,21 @@ export function checkReplay(
     answer = graver(answer, check.run(subject));
   }
   return { ...answer, softMisses: draws.softMisses, tokens };
+}
+
+/** Stage 2 of several sequences of a group, one after another, up to the first rejection. */
+export function judgeReplays(subjects: readonly ReplaySubject[]): readonly ReplayVerdict[] {
+  const verdicts: ReplayVerdict[] = [];
+  for (const subject of subjects) {
+    verdicts.push(judgeReplay(subject));
+    if (verdicts.at(-1)!.answer === 'reject') break;
+  }
+  return verdicts;
+}
+
+/** `judgeReplay` of the subject that these make. */
+export function checkReplay(...made: Parameters<typeof replaySubject>): ReplayVerdict {
+  return judgeReplay(replaySubject(...made));
 }
 
 function isUsable({ logprobs, below, upTo, hidden }: ReplayedSequence, tokens: number, hiddenSize: number): boolean {

@@ -1,7 +1,7 @@
 // What a check looks at, and the shape of a check: a name, what it costs, a pure function to an answer.
 // Source: spec/rollouts.md "Order of checks: cheap first". Checks answer, they do not throw.
 
-import type { GroupBody } from '../../node/protocol/body.ts';
+import type { BodySequence, GroupBody } from '../../node/protocol/body.ts';
 import type { CheckAnswer } from '../../node/protocol/check.ts';
 import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 import type { ReplayedSequence, SamplingSettings } from '../../node/protocol/ports.ts';
@@ -44,11 +44,41 @@ export interface Check<Subject> {
   readonly run: (subject: Subject) => CheckAnswer;
 }
 
-/** One sequence of a group beside what the policy itself says of it. */
-export interface ReplaySubject extends Omit<BodySubject, 'problem'> {
+/** One sequence of a group beside what the policy itself says of it: plain data, so that it can go to another thread. */
+export interface ReplaySubject {
+  readonly groupSeed: Uint8Array;
+  /** index of the sequence in its group */
   readonly sequence: number;
+  readonly rollout: Pick<BodySequence, 'tokens' | 'logprobs' | 'proofs'>;
   readonly replayed: ReplayedSequence;
+  /** width of the final-norm states */
+  readonly hiddenSize: number;
   readonly limits: VerificationLimits;
+}
+
+/**
+ * @param sequence index in the group
+ * @param replayed what `PolicyEngine.replay` gave for the body's prompt and this sequence's tokens
+ * @param limits the recipe's by default
+ */
+export function replaySubject(
+  context: BodyContext,
+  announcement: GroupAnnouncement,
+  body: GroupBody,
+  sequence: number,
+  replayed: ReplayedSequence,
+  limits: VerificationLimits = limitsOf(context.recipe),
+): ReplaySubject {
+  const { tokens, logprobs, proofs } = body.sequences[sequence]!;
+  const { hiddenSize } = context;
+  return {
+    groupSeed: groupSeed(announcement),
+    sequence,
+    rollout: { tokens, logprobs, proofs },
+    replayed,
+    hiddenSize,
+    limits,
+  };
 }
 
 /** @throws {RecipeError} when the recipe's task cannot draw a problem */

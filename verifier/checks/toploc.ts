@@ -8,12 +8,12 @@ import { graver, holdAgainst } from './two-sided.ts';
 
 export const toploc: Check<ReplaySubject> = { name: 'toploc', cost: 'model', run: checkToploc };
 
-function checkToploc({ context, body, sequence, replayed, limits }: ReplaySubject): CheckAnswer {
-  const { tokens, proofs } = body.sequences[sequence]!;
-  const read = decodeProofs(proofs, tokens.length, context.hiddenSize);
+function checkToploc({ rollout, sequence, replayed, hiddenSize, limits }: ReplaySubject): CheckAnswer {
+  const { tokens, proofs } = rollout;
+  const read = decodeProofs(proofs, tokens.length, hiddenSize);
   if ('problem' in read) return reject('PROOF_MALFORMED', { sequence, position: read.chunk, note: read.problem });
   let answer: CheckAnswer = ACCEPT;
-  const distances = compareCompletion(replayed.hidden, context.hiddenSize, read);
+  const distances = compareCompletion(replayed.hidden, hiddenSize, read);
   for (let position = 0; position < distances.length && answer.answer !== 'reject'; position++) {
     const found = distances[position]!;
     const hold = (measured: number, limit: number, note: string): void => {

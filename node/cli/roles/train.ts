@@ -11,9 +11,9 @@ import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngineInit } from '../../../trainer/engine/engine.ts';
 import { createOfferBeat, type OfferBeat } from '../../../trainer/offer.ts';
 import { createTrainer, type Trainer } from '../../../trainer/train.ts';
+import { type CheckerThread, createReplayChecker } from '../../../verifier/checker.ts';
 import { checkBody } from '../../../verifier/checks/stage-one.ts';
-import { checkReplay } from '../../../verifier/checks/stage-two.ts';
-import type { BodyContext } from '../../../verifier/checks/subject.ts';
+import { type BodyContext, replaySubject } from '../../../verifier/checks/subject.ts';
 import type { Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
@@ -46,6 +46,7 @@ interface TrainerHost {
   readonly start: StartModel;
   readonly placement: Placement;
   readonly engine: SharedEngine;
+  readonly checker: CheckerThread;
   readonly verifiers: Map<string, Verifier>;
 }
 
@@ -71,8 +72,20 @@ export async function runTrain(options: TrainOptions): Promise<number> {
       logger: participant.logger,
     });
     context.onStop(() => engine.close());
+    const checker = createReplayChecker();
+    context.onStop(() => checker.close());
     const host: TrainerHost = {
-      ...{ context, options, start, texts, tokenizer, engine: shareEngine(engine), placement, verifiers: new Map() },
+      ...{
+        context,
+        options,
+        start,
+        texts,
+        tokenizer,
+        engine: shareEngine(engine),
+        checker,
+        placement,
+        verifiers: new Map(),
+      },
     };
     participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
     let training: Training | null = null;
@@ -277,8 +290,8 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       clock: systemClock,
       logger: participant.logger,
       checkBody: (announcement, body) => checkBody(bodies, announcement, body),
-      checkReplay: (announcement, body, sequence, replayed) =>
-        checkReplay(bodies, announcement, body, sequence, replayed),
+      checkReplay: (announcement, body, replayed) =>
+        host.checker.check(replayed.map((each, i) => replaySubject(bodies, announcement, body, i, each))),
       isQuarantined: (peer, step) =>
         host.verifiers.get(recipe.recipeIdHex)?.standing.isQuarantined(peer, step) ?? false,
     },
@@ -295,7 +308,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
     },
   );
   await trainer.start();
-  if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, shared, followed));
+  if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, host, followed));
   await evaluator.atStart(trainer.state().policyStep);
   return {
     known,

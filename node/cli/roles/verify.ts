@@ -1,5 +1,6 @@
 // `murmur verify`: one verifier for each open recipe, sharing an engine; what it rejects is told as it happens.
 
+import { createReplayChecker, type ReplayChecker } from '../../../verifier/checker.ts';
 import { createVerifier, type Verifier } from '../../../verifier/service.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
@@ -29,13 +30,15 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
       logger: context.participant.logger,
     });
     context.onStop(() => engine.close());
-    const shared = shareEngine(engine);
+    const checker = createReplayChecker();
+    context.onStop(() => checker.close());
+    const workers: VerifierWorkers = { engine: shareEngine(engine), checker };
     const verifiers = new Map<string, Verifier>();
     watchRecipes(context, {
       wanted: options.recipe,
       onOpen: async (known) => {
         const followed = await context.participant.follow(known, { keep: 'all' });
-        verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, shared, followed));
+        verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, workers, followed));
       },
     });
     context.onStop(async () => {
@@ -55,10 +58,16 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
   });
 }
 
+/** What the verifiers of one process share. */
+export interface VerifierWorkers {
+  readonly engine: SharedEngine;
+  readonly checker: ReplayChecker;
+}
+
 /** Starts the verifier of one recipe, with policies of its own in the engine, and tells its rejections and quarantines. */
 export async function startVerifier(
   context: RoleContext,
-  shared: SharedEngine,
+  workers: VerifierWorkers,
   followed: FollowedRecipe,
 ): Promise<Verifier> {
   const { participant, signal } = context;
@@ -69,7 +78,7 @@ export async function startVerifier(
     throw new SwarmError('POLICY_NOT_LOADED', 'the policy went away while the verifier started; it is tried again');
   const config = parseModelConfig(JSON.parse(files.configJson));
   const recipe = followed.known.resolved;
-  const engine = shared.user();
+  const engine = workers.engine.user();
   const verifier = createVerifier(
     {
       inbox: participant.inbox,
@@ -77,6 +86,7 @@ export async function startVerifier(
       store: participant.store.blobs,
       chain: followed.chain,
       engine,
+      checker: workers.checker,
       records: participant.store.records(`verifier-${recipe.recipeIdHex}`),
       clock: systemClock,
       random: systemRandom,

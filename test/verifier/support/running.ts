@@ -5,7 +5,9 @@ import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import type { BlobStore, PeerIdString, PolicyEngine, Records } from '../../../node/protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
+import type { ReplayChecker } from '../../../verifier/checker.ts';
 import { createSlotRegister } from '../../../verifier/checks/slots.ts';
+import { judgeReplays } from '../../../verifier/checks/stage-two.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
@@ -66,6 +68,8 @@ export async function startVerifier(
     readonly policyOf?: Parameters<typeof scriptedEngine>[0];
     /** instead of the scripted one */
     readonly realEngine?: PolicyEngine;
+    /** default: stage 2 in this thread */
+    readonly checker?: ReplayChecker;
   } = {},
 ): Promise<Running> {
   const context = options.context ?? testContext();
@@ -86,6 +90,7 @@ export async function startVerifier(
       store,
       chain,
       engine: options.realEngine ?? engine,
+      checker: options.checker ?? { check: async (subjects) => judgeReplays(subjects) },
       records: disk.records,
       clock,
       random: { bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) },
