@@ -2,7 +2,7 @@
 
 import type { Tokenizer } from '../model/tokenizer.ts';
 import type { PolicyEngine } from '../protocol/ports.ts';
-import { evaluatePolicy } from './evaluate.ts';
+import { evaluatePolicy, type HeldOutTasks, heldOutTasks } from './evaluate.ts';
 import type { EmitEvent } from './events.ts';
 import type { FollowedRecipe } from './participant.ts';
 
@@ -30,15 +30,17 @@ export interface EvaluatorInit {
 export function createEvaluator(components: EvaluatorComponents, init: EvaluatorInit): Evaluator {
   const { engine, followed, tokenizer, emit } = components;
   let evaluated = -1;
+  let asked: HeldOutTasks | null = null;
   async function evaluate(policyStep: number): Promise<void> {
     evaluated = policyStep;
     const policy = followed.chain.at(policyStep);
     const files = policy === null ? null : await followed.chain.files(policy.policyRoot);
     if (policy === null || files === null) return;
     await engine.load(files);
+    asked ??= heldOutTasks(followed.known.resolved, tokenizer, init.evalTasks, init.seed);
     const sampling = followed.sampling(tokenizer);
     const context = { engine, policyRoot: policy.policyRoot, recipe: followed.known.resolved, tokenizer, sampling };
-    const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, init.evalTasks, init.seed);
+    const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, asked);
     await engine.unload(policy.policyRoot);
     emit({ event: 'evaluation', policyStep, accuracy, tasks, completionTokensMean });
   }

@@ -15,6 +15,7 @@ import { createParkingLot, type Parked, WORTH_WAITING } from './parking.ts';
 import { readPayloadHead } from './payload-head.ts';
 import type { Peers } from './peers.ts';
 import { createRateLimiter, type Rate } from './rate-limit.ts';
+import { createTurns } from './turns.ts';
 
 /** Accepted messages of one signer: a node sends some groups a step, a verifier a verdict for each of everybody's. */
 export const SIGNER_RATE: Rate = { perSecond: 50, burst: 2_000 };
@@ -67,6 +68,7 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
   const listeners = createListeners(logger);
   const recent = new Set<string>();
   const checking = new Map<string, Promise<CheckAnswer>>();
+  const turn = createTurns();
 
   /** Counts what is not taken, by code. */
   function dropped(answer: CheckAnswer): CheckAnswer {
@@ -122,6 +124,7 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
   }
 
   async function check(envelope: Uint8Array, scope: string | null, carrier: Carrier): Promise<CheckAnswer> {
+    await turn();
     const opening = openEnvelope(envelope, networkId, verify);
     if (!opening.ok) return dropped(opening.answer);
     const refusal = misplaced(opening.message, scope, carrier.topic);

@@ -10,7 +10,7 @@ import { loadTokenizer } from '../../model/tokenizer.ts';
 import { weightsFileOf } from '../../model/weight-files.ts';
 import type { EvalOptions } from '../commands/eval.ts';
 import { choosePlacement } from '../compute.ts';
-import { evaluatePolicy } from '../evaluate.ts';
+import { evaluatePolicy, heldOutTasks } from '../evaluate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import { findKeptPolicy } from '../kept-policy.ts';
 import { findModel } from '../model-folder.ts';
@@ -47,8 +47,7 @@ export async function runEval(options: EvalOptions): Promise<number> {
     const sampling = { ...subject.recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
     const evaluation = await evaluatePolicy(
       { engine, policyRoot, recipe: subject.recipe, tokenizer, sampling },
-      options.tasks,
-      seed,
+      heldOutTasks(subject.recipe, tokenizer, options.tasks, seed),
       options.samples,
     );
     const shown = {

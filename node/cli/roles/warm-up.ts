@@ -30,7 +30,7 @@ import { toHex } from '../../protocol/bytes.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { WarmUpOptions } from '../commands/warm-up.ts';
 import { choosePlacement } from '../compute.ts';
-import { type Evaluation, evaluatePolicy } from '../evaluate.ts';
+import { type Evaluation, evaluatePolicy, heldOutTasks } from '../evaluate.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
 import { shippedRecipeFile } from '../shipped.ts';
 
@@ -195,7 +195,8 @@ async function evaluateFolder(setting: Setting): Promise<Evaluation | null> {
     const policyRoot = toHex((await modelFingerprint(options.out)).policyRoot);
     await engine.load({ policyRoot, configJson, weightsFile: join(options.out, 'model.safetensors') });
     const sampling = { ...recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
-    return await evaluatePolicy({ engine, policyRoot, recipe, tokenizer, sampling }, options.evalTasks, 0);
+    const tasks = heldOutTasks(recipe, tokenizer, options.evalTasks, 0);
+    return await evaluatePolicy({ engine, policyRoot, recipe, tokenizer, sampling }, tasks);
   } finally {
     await engine.close();
   }
