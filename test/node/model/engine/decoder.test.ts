@@ -9,6 +9,7 @@ import { weightFeeds } from '../../../../node/model/engine/session.ts';
 import { loadModelFolder } from '../../../../node/model/folder.ts';
 import { isSwarmError } from '../../../../node/protocol/errors.ts';
 import type { GeneratedSequence, SamplingSettings } from '../../../../node/protocol/ports.ts';
+import { modelCases } from '../../../support/model-vectors.ts';
 import { randomModel } from '../../../support/random-model.ts';
 import { readVector, vectorsDir } from '../../../support/vectors-dir.ts';
 
@@ -24,7 +25,7 @@ const plain = (change: Partial<SamplingSettings> = {}): SamplingSettings => ({
   ...change,
 });
 
-for (const name of ['llama-tied-gqa', 'llama-mha-untied-bf16', 'llama-biases', 'llama-head-dim', 'smollm2-like']) {
+for (const { name } of modelCases()) {
   test(`${name}: 64 greedy tokens equal Hugging Face's`, async () => {
     const expected = readVector<Record<string, unknown>>('models', name, 'expected.json');
     const { config, weights } = await loadModelFolder(join(vectorsDir(), 'models', name));

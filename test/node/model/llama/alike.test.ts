@@ -9,7 +9,7 @@ import { buildDecodeGraph, cacheNames } from '../../../../node/model/llama/decod
 import { buildPrefillGraph } from '../../../../node/model/llama/prefill.ts';
 import { arbitraryModel, arbitrarySequences } from '../../../support/arbitrary-model.ts';
 import { type DecodeLoop, decodeLoop, weightFeeds } from '../../../support/decode-loop.ts';
-import { largestDifference } from '../../../support/model-vectors.ts';
+import { largestDifference } from '../../../support/difference.ts';
 import type { RandomModel } from '../../../support/random-model.ts';
 import { int32, type Results, session } from '../../../support/run-graph.ts';
 

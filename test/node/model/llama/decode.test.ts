@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { buildDecodeGraph } from '../../../../node/model/llama/decode.ts';
 import { decodeLoop } from '../../../support/decode-loop.ts';
-import { largestDifference, loadCase, modelCases } from '../../../support/model-vectors.ts';
+import { largestDifference } from '../../../support/difference.ts';
+import { loadCase, modelCases } from '../../../support/model-vectors.ts';
 import { session } from '../../../support/run-graph.ts';
 
 const argMax = (logits: ArrayLike<number>): number => Array.from(logits).indexOf(Math.max(...Array.from(logits)));

@@ -5,7 +5,8 @@ import { test } from 'node:test';
 import { createDrawing, type Pick } from '../../../../node/model/engine/drawing.ts';
 import { createGraphSession, floatTensor, intTensor, weightFeeds } from '../../../../node/model/engine/session.ts';
 import { buildDecodeGraph, cacheNames } from '../../../../node/model/llama/decode.ts';
-import { chunkCount, outputFor } from '../../../../node/model/llama/next-token.ts';
+import { outputFor } from '../../../../node/model/llama/next-token.ts';
+import { chunkCount } from '../../../../node/model/llama/scoring.ts';
 import type { SamplingSettings } from '../../../../node/protocol/ports.ts';
 import { randomModel, randomNumbers } from '../../../support/random-model.ts';
 

@@ -6,7 +6,8 @@ import { buildDecodeGraph, cacheNames } from '../../../../node/model/llama/decod
 import { MASKED_SCORE } from '../../../../node/model/llama/layers.ts';
 import { buildPrefillGraph } from '../../../../node/model/llama/prefill.ts';
 import { decodeLoop, weightFeeds } from '../../../support/decode-loop.ts';
-import { type LoadedCase, largestDifference, loadCase, modelCases } from '../../../support/model-vectors.ts';
+import { largestDifference } from '../../../support/difference.ts';
+import { type LoadedCase, loadCase, modelCases } from '../../../support/model-vectors.ts';
 import { float32, int32, type Results, session, values } from '../../../support/run-graph.ts';
 
 function padded(sequences: readonly (readonly number[])[]): {
