@@ -3,6 +3,7 @@
 
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { toHex } from '../protocol/bytes.ts';
+import { MESSAGE_MAX_FIELDS } from '../protocol/limits.ts';
 
 export interface PayloadHead {
   /** null when absent or not 32 bytes */
@@ -11,13 +12,14 @@ export interface PayloadHead {
   readonly policyStep: number;
 }
 
-/** Null when the payload is no protobuf message. Of a repeated field the last counts, as in every decoder. */
+/** Null when the payload is no protobuf message, or has more fields than any of ours. Of a repeated field the last counts, as in every decoder. */
 export function readPayloadHead(payload: Uint8Array): PayloadHead | null {
   let recipeIdHex: string | null = null;
   let policyStep = 0;
   try {
     const reader = new BinaryReader(payload);
-    while (reader.pos < reader.len) {
+    for (let fields = 0; reader.pos < reader.len; fields++) {
+      if (fields === MESSAGE_MAX_FIELDS) return null;
       const [number, wireType] = reader.tag();
       if (wireType === WireType.LengthDelimited) {
         const length = reader.uint32();

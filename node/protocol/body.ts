@@ -124,7 +124,7 @@ function readBody(bytes: Uint8Array): GroupBody {
       const sequence = readSequence(field.bytes(), Math.min(MAX_COMPLETION_TOKENS, tokensLeft));
       tokensLeft -= sequence.tokens.length;
       sequences.push(sequence);
-    } else field.skip();
+    } else throw malformed('body', 'fields 1 and 2', number);
   });
   return { prompt, sequences };
 }
@@ -139,7 +139,7 @@ function readSequence(bytes: Uint8Array, maxTokens: number): BodySequence {
     else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats('logprobs', field.bytes(), tokens.length);
     else if (number === SEQUENCE_FINISH) finish = field.uint32();
     else if (number === SEQUENCE_PROOFS) proofs = field.bytes().slice();
-    else field.skip();
+    else throw malformed('sequences', 'fields 1 to 4', number);
   });
   if (finish !== FINISH_CODE.eos && finish !== FINISH_CODE.length) throw malformed('finish', '1 | 2', finish);
   return { tokens, logprobs, finish: finish === FINISH_CODE.eos ? 'eos' : 'length', proofs };
@@ -148,10 +148,9 @@ function readSequence(bytes: Uint8Array, maxTokens: number): BodySequence {
 interface FieldReader {
   bytes(): Uint8Array;
   uint32(): number;
-  skip(): void;
 }
 
-/** Calls `visit` for each field; it must read or skip what it is given. A repeated list must be sequences. */
+/** Calls `visit` for each field, which must read it. A repeated list must be sequences. */
 function eachField(bytes: Uint8Array, visit: (number: number, field: FieldReader) => void): void {
   const reader = new BinaryReader(bytes);
   let last = 0;
@@ -172,7 +171,6 @@ function eachField(bytes: Uint8Array, visit: (number: number, field: FieldReader
         expect(WireType.Varint);
         return reader.uint32();
       },
-      skip: () => reader.skip(wireType, number),
     });
   }
   if (reader.pos !== reader.len) throw malformed('body', 'a whole message');

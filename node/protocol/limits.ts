@@ -24,6 +24,9 @@ export const CURSOR_MAX_BYTES: number = 1 * KIB;
 /** Our own: enough for every shard of a manifest (see MAX_SHARDS). */
 export const HAVE_MAX_HASHES: number = 16_384;
 
+/** Fields of one message, those of nested ones and unknown ones included. Our own: a manifest of MAX_SHARDS has the most. */
+export const MESSAGE_MAX_FIELDS: number = 2_048;
+
 /** A recipe's canonical JSON. Source: spec/wire.md "Signed things". */
 export const RECIPE_MAX_BYTES: number = 256 * KIB;
 

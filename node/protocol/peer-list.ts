@@ -2,7 +2,7 @@
 // Ours, beside spec/wire.md "Streams": it makes a mesh within a second or two of a swarm whose only common peer is its
 // bootstrap address, where the DHT takes until its next round of questions; in a star no verifier reaches the bodies.
 
-import { boundCount, decodeMessage, encodeMessage, malformed } from './codec.ts';
+import { decodeMessage, encodeMessage, listLength, malformed } from './codec.ts';
 import { isPeerId } from './keys.ts';
 import { PeersAnswerSchema } from './messages_pb.ts';
 
@@ -11,7 +11,6 @@ export const PEERS_ANSWER_MAX_BYTES: number = 32 * 1024;
 export const MAX_LISTED_PEERS = 32;
 export const MAX_ADDRESSES = 8;
 const MAX_ADDRESS_CHARACTERS = 256;
-const PEERS_FIELD = 1;
 
 export interface ListedPeer {
   /** multihash, 38 bytes */
@@ -27,8 +26,8 @@ export function encodePeerList(peers: readonly ListedPeer[]): Uint8Array {
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE */
 export function decodePeerList(bytes: Uint8Array): ListedPeer[] {
-  boundCount('peer list', bytes.subarray(0, PEERS_ANSWER_MAX_BYTES + 1), PEERS_FIELD, MAX_LISTED_PEERS);
   const { peers } = decodeMessage(PeersAnswerSchema, 'peer list', bytes, PEERS_ANSWER_MAX_BYTES);
+  listLength('peers', peers, 0, MAX_LISTED_PEERS);
   return peers.map(({ peerId, addresses }) => {
     if (!isPeerId(peerId)) throw malformed('peerId', 'the multihash of an Ed25519 peer id');
     if (addresses.length > MAX_ADDRESSES) throw malformed('addresses', `at most ${MAX_ADDRESSES}`, addresses.length);

@@ -2,7 +2,6 @@
 // Source: spec/wire.md "Streams". The length prefix around each message is the network's; these are the messages.
 
 import {
-  boundCount,
   checkSize,
   decodeMessage,
   encodeMessage,
@@ -36,10 +35,7 @@ import {
 export type AnswerStatus = 'ok' | 'missing' | 'busy' | 'refused';
 const STATUSES = ['ok', 'missing', 'busy', 'refused'] as const satisfies readonly AnswerStatus[];
 /** An empty envelope of a page would cost 2 bytes; a real one has a key, a signature and a network id. */
-const MAX_PAGE_ENVELOPES = SYNC_PAGE_MAX_BYTES / 128;
-/** Field number of messages.proto. */
-const SYNC_ENVELOPES = 2;
-const HAVE_HASHES = 1;
+const MAX_PAGE_FIELDS = SYNC_PAGE_MAX_BYTES / 128;
 
 export interface BlobRequest {
   readonly hash: Uint8Array;
@@ -128,9 +124,7 @@ export function encodeSyncAnswer(answer: SyncAnswer): Uint8Array {
 }
 
 export function decodeSyncAnswer(bytes: Uint8Array): SyncAnswer {
-  checkSize('sync answer', bytes, SYNC_PAGE_MAX_BYTES);
-  boundCount('sync answer', bytes, SYNC_ENVELOPES, MAX_PAGE_ENVELOPES);
-  const wire = decodeMessage(SyncAnswerSchema, 'sync answer', bytes, SYNC_PAGE_MAX_BYTES);
+  const wire = decodeMessage(SyncAnswerSchema, 'sync answer', bytes, SYNC_PAGE_MAX_BYTES, MAX_PAGE_FIELDS);
   checkSize('cursor', wire.nextCursor, CURSOR_MAX_BYTES);
   for (const envelope of wire.envelopes) checkSize('envelope', envelope, ANNOUNCEMENT_MAX_BYTES);
   return {
@@ -145,9 +139,7 @@ export function encodeHaveRequest(request: HaveRequest): Uint8Array {
 }
 
 export function decodeHaveRequest(bytes: Uint8Array): HaveRequest {
-  checkSize('have request', bytes, STREAM_REQUEST_MAX_BYTES);
-  boundCount('have request', bytes, HAVE_HASHES, HAVE_MAX_HASHES);
-  const wire = decodeMessage(HaveRequestSchema, 'have request', bytes, STREAM_REQUEST_MAX_BYTES);
+  const wire = decodeMessage(HaveRequestSchema, 'have request', bytes, STREAM_REQUEST_MAX_BYTES, HAVE_MAX_HASHES);
   listLength('hashes', wire.hashes, 1, HAVE_MAX_HASHES);
   return { hashes: wire.hashes.map((hash) => hashField('hashes', hash)) };
 }

@@ -30,7 +30,7 @@ describe('peer exchange', { timeout: 60_000 }, () => {
     const peer = { peerId: createKeyPair().peerId, addresses: ['/ip4/127.0.0.1/tcp/1'] };
     assert.deepEqual(decodePeerList(encodePeerList([peer])), [peer]);
     const tooMany = Array.from({ length: MAX_LISTED_PEERS + 1 }, () => peer);
-    assert.throws(() => encodePeerList(tooMany), { code: 'TOO_LARGE' });
+    assert.throws(() => encodePeerList(tooMany), { code: 'MALFORMED' });
     assert.throws(() => encodePeerList([{ ...peer, peerId: new Uint8Array(38) }]), { code: 'MALFORMED' });
     const longAddress = { ...peer, addresses: ['x'.repeat(300)] };
     assert.throws(() => encodePeerList([longAddress]), { code: 'MALFORMED' });

@@ -10,7 +10,7 @@ import { concatBytes, sha256 } from '../../../node/protocol/bytes.ts';
 import type { ErrorCode } from '../../../node/protocol/errors.ts';
 import { decodeGroup, encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
-import { BODY_MAX_BYTES, MAX_GROUP_SIZE, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
+import { BODY_MAX_BYTES, MAX_GROUP_SIZE, MESSAGE_MAX_FIELDS, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
 import { decodeManifest, encodeManifest, type Manifest } from '../../../node/protocol/manifest.ts';
 import { BodySchema, GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
 import { decodeSecret, encodeSecret } from '../../../node/protocol/secret.ts';
@@ -116,6 +116,16 @@ describe('a group announcement', () => {
     assert.deepEqual(decodeGroup(concatBytes(encodeGroup(GROUP), later)), GROUP);
   });
 
+  it('has no more fields than a message of ours may have, and no groups', () => {
+    const fields = (count: number): Uint8Array =>
+      concatBytes(encodeGroup(GROUP), ...Array.from({ length: count }, () => Uint8Array.of(0x60, 1)));
+    // Of nine, slot 0 is not written.
+    const own = 8;
+    assert.deepEqual(decodeGroup(fields(MESSAGE_MAX_FIELDS - own)), GROUP);
+    refuses('TOO_LARGE', () => decodeGroup(fields(MESSAGE_MAX_FIELDS - own + 1)));
+    refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), Uint8Array.of(0x63, 0x64))));
+  });
+
   it('does not follow nested groups without end', () => {
     // Field 1000 as StartGroup, 20 000 deep: a recursive skip would run out of stack.
     const start = new BinaryWriter().tag(1000, WireType.StartGroup).finish();
@@ -146,6 +156,12 @@ describe('a body', () => {
     const before = process.memoryUsage().arrayBuffers;
     refuses('MALFORMED', () => decodeBody(hostile));
     assert.ok(process.memoryUsage().arrayBuffers - before < 16 * 2 ** 20, 'array buffers grew');
+  });
+
+  it('has no fields but ours: it is named by its hash, and skipping what is unknown takes time', () => {
+    const group = Uint8Array.of((3 << 3) | WireType.StartGroup, 8, 0, (3 << 3) | WireType.EndGroup);
+    const varint = Uint8Array.of((5 << 3) | WireType.Varint, 1);
+    for (const extra of [group, varint]) refuses('MALFORMED', () => decodeBody(concatBytes(encodeBody(BODY), extra)));
   });
 
   it('must have no more sequences on the wire than a group may', () => {
