@@ -2,6 +2,8 @@
 // Source: transformers 5.23 utils/chat_template_utils.py (trim_blocks, lstrip_blocks, loop controls, raise_exception,
 // strftime_now, {% generation %} as a no-op); the interpreter is @huggingface/jinja, as in transformers.js.
 // Left out: tools, documents, several templates by name (the one called `default` is taken), continue_final_message.
+// Of Python's jinja2 the interpreter lacks rarer methods and filters, which end with a code, never with another text; but
+// printed by themselves, booleans are `true` instead of `True`, and `none` is nothing.
 // A template comes from strangers. Bounded: its length, that of its text, the length of a range(), the steps of a
 // rendering, and its time as a second net. Not bounded: the memory that it takes within that time. It reaches no file,
 // network or JavaScript object.
@@ -10,6 +12,7 @@ import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { errorText, SwarmError } from '../protocol/errors.ts';
 import { strftime } from './strftime.ts';
+import { rewriteStripCalls, STRIP_FUNCTIONS } from './strip-calls.ts';
 
 /** One turn; the roles are the template's to understand, usually system, user, assistant. */
 export interface ChatMessage {
@@ -79,6 +82,7 @@ function environmentOf(variables: Readonly<Record<string, unknown>>, now: (() =>
     none: null,
     None: null,
     range,
+    ...STRIP_FUNCTIONS,
     raise_exception: (message: string) => {
       throw new Error(message);
     },
@@ -128,6 +132,7 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
   let program: ReturnType<typeof parse>;
   try {
     program = parse(tokenize(withoutGenerationTags(chatTemplate), { trim_blocks: true, lstrip_blocks: true }));
+    rewriteStripCalls(program);
   } catch (cause) {
     throw failed(`it does not parse: ${errorText(cause)}`, cause);
   }
