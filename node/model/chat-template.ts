@@ -104,14 +104,22 @@ function boundedInterpreter(environment: Environment): Interpreter {
   return interpreter;
 }
 
-/** Runs `render` and stops it after `timeoutMs`, wherever it is. */
-function withinTime(render: () => string, timeoutMs: number): string {
-  try {
-    return new Script('render()').runInContext(createContext({ render }), { timeout: timeoutMs }) as string;
-  } catch (error) {
-    const timedOut = (error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-    throw failed(timedOut ? `it ran longer than ${timeoutMs} ms` : errorText(error), error);
-  }
+type WithinTime = (render: () => string) => string;
+
+/** Runs what it is given and stops it after `timeoutMs`, wherever it is. */
+function createTimeLimit(timeoutMs: number): WithinTime {
+  const script = new Script('render()');
+  // A context of its own, made once: another for each rendering takes longer than the rendering (measured).
+  const context = createContext({});
+  return (render) => {
+    try {
+      context['render'] = render;
+      return script.runInContext(context, { timeout: timeoutMs }) as string;
+    } catch (error) {
+      const timedOut = (error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+      throw failed(timedOut ? `it ran longer than ${timeoutMs} ms` : errorText(error), error);
+    }
+  };
 }
 
 /**
@@ -136,6 +144,7 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
   } catch (cause) {
     throw failed(`it does not parse: ${errorText(cause)}`, cause);
   }
+  const withinTime = createTimeLimit(timeoutMs);
   return (messages, { addGenerationPrompt }) => {
     const variables = {
       ...specialTokens,
@@ -149,7 +158,7 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
       return typeof value === 'string' ? value : '';
     };
     if (messages.length === 0) throw failed('there are no messages');
-    const text = withinTime(render, timeoutMs);
+    const text = withinTime(render);
     if (text.length > MAX_TEXT_CHARS) throw failed(`its text has over ${MAX_TEXT_CHARS} characters`);
     return text;
   };
