@@ -34,6 +34,11 @@ export function promptOf(
   return { text, tokens };
 }
 
+/** What is shown of a problem before its completion: a raw prompt runs on into it, a question is answered. */
+export function shownPrompt({ prompt, turns }: Problem): string {
+  return turns === undefined ? prompt : `${prompt} `;
+}
+
 function tooLong(unit: string, got: number, most: number): RecipeError {
   return new RecipeError('RECIPE_INVALID', `a prompt of ${got} ${unit}, over ${most}: shorten the task's turns`, {
     got,

@@ -1,7 +1,7 @@
 // Accuracy of a policy on a recipe's held-out tasks: sampled at the recipe's temperature, with fixed seeds,
 // so that two policies are asked the same questions with the same luck.
 
-import { promptOf } from '../../recipes/prompt.ts';
+import { promptOf, shownPrompt } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Problem } from '../../recipes/tasks/task.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
@@ -69,7 +69,7 @@ export async function evaluatePolicy(
     const completion = completionText(context.tokenizer, sequence);
     const isRight = context.recipe.isRight(problem, completion);
     if (isRight) right++;
-    if (samples.length < samplesShown) samples.push({ prompt: problem.prompt, completion, right: isRight });
+    if (samples.length < samplesShown) samples.push({ prompt: shownPrompt(problem), completion, right: isRight });
   }
   const tasks = problems.length;
   return { accuracy: right / tasks, tasks, completionTokensMean: tokens / tasks, samples };

@@ -3,6 +3,7 @@
 // Invariants: a policy never changes inside a group; a group is announced after its body, slot and announcement are on disk,
 // in slot order; what was generated but not written is made again, the same, after a restart; steps never go back.
 
+import { shownPrompt } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import { type ModelConfig, parseModelConfig } from '../model/config.ts';
 import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
@@ -301,7 +302,7 @@ class Worker implements RolloutWorker {
       lastSample: {
         groupId: message.idHex,
         policyStep: group.policyStep,
-        prompt: group.problem.prompt,
+        prompt: shownPrompt(group.problem),
         completion: group.completions[0]!,
         reward: group.rewards[0]!,
       },

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { loadTokenizer, type Tokenizer } from '../../node/model/tokenizer.ts';
 import { type ErrorCode, isSwarmError } from '../../node/protocol/errors.ts';
 import { MAX_PROMPT_TOKENS } from '../../node/protocol/limits.ts';
-import { checkFits, type PromptTokenizer, promptOf } from '../../recipes/prompt.ts';
+import { checkFits, type PromptTokenizer, promptOf, shownPrompt } from '../../recipes/prompt.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe, type RecipeSource } from '../../recipes/schema.ts';
 import type { ChatTurn } from '../../recipes/tasks/task.ts';
@@ -71,6 +71,11 @@ test('a recipe that does not fit its model is refused: no template, a foreign en
   checkFits(resolved(chat), chatml);
   const strict = { ...chatml, chatText: (): string => assert.fail('raw prompts need no template') };
   checkFits(resolved({}), strict);
+});
+
+test('what is shown: a raw prompt runs on into its completion, a question does not', () => {
+  assert.equal(shownPrompt({ prompt: '1+1=', answer: '2' }), '1+1=');
+  assert.equal(shownPrompt({ prompt: 'How many?', answer: '2', turns: [] }), 'How many? ');
 });
 
 test('a prompt too long is refused before and after it is encoded', () => {
