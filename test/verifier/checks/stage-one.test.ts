@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { GroupBody } from '../../../node/protocol/body.ts';
 import { sha256 } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
+import { groupSeed } from '../../../node/protocol/seeds.ts';
 import { checkBody, STAGE_ONE } from '../../../verifier/checks/stage-one.ts';
 import type { CheckCost } from '../../../verifier/checks/subject.ts';
 import { judgeBody } from '../support/judge-body.ts';
@@ -46,6 +47,24 @@ test('a body of other sizes than announced: SIZE_MISMATCH', () => {
     lengths: each.lengths.map((length, i) => (i === 2 ? length + 1 : length)),
   });
   assertRejected({ announcement }, 'SIZE_MISMATCH', { sequence: 2 });
+});
+
+test('a chat: its examples belong to the prompt, and whoever leaves them out or asks others is found', () => {
+  const recipe = testRecipe({}, { tasks: [{ task: 'sums@1', chat: { examples: 2 } }] });
+  const chat = { ...context, recipe };
+  for (let slot = 0; slot < 4; slot++) {
+    const { announcement, body } = makeGroup(chat, peer, slot);
+    assert.deepEqual(checkBody(chat, announcement, body), { answer: 'accept' });
+    const { prompt } = recipe.problemFor(groupSeed(announcement)).problem;
+    const question = Uint32Array.from(context.tokenizer.encode(prompt, { addSpecialTokens: false }));
+    assert.ok(body.prompt.length > question.length);
+    const other = makeGroup(chat, peer, slot + 1).body.prompt;
+    for (const lie of [question, other]) {
+      const lied = makeGroup(chat, peer, slot, 0, { body: (own) => ({ ...own, prompt: lie }) });
+      const answer = checkBody(chat, lied.announcement, lied.body);
+      assert.ok(answer.answer === 'reject' && answer.code === 'PROMPT_MISMATCH', JSON.stringify(answer));
+    }
+  }
 });
 
 test('another prompt: PROMPT_MISMATCH', () => {
