@@ -30,11 +30,11 @@ export function chooseThreads(
   return asked ?? Math.max(1, Math.floor(processors * SHARE[role]));
 }
 
-/** What has to be known of a device before one relies on it; null of a CPU. */
+/** What has to be known of a device before one relies on it. */
 export const DEVICE_NOTE: Readonly<Record<Device, string | null>> = {
   cpu: null,
   webgpu: null,
-  cuda: null,
+  cuda: 'for testing: onnxruntime-node keeps nothing on a CUDA device between runs, so a sequence travels there with each of its tokens; --device webgpu keeps it on the GPU',
 };
 
 /**
@@ -48,6 +48,8 @@ export async function choosePlacement(
   if (device !== 'cpu') {
     const { checkDevice } = await import('../model/engine/open-session.ts');
     await checkDevice(device);
+    const note = DEVICE_NOTE[device];
+    if (note !== null) process.stderr.write(`murmur: --device ${device}: ${note}\n`);
   }
   return { device, threads: chooseThreads(threads, role) };
 }

@@ -5,14 +5,13 @@
 import { SwarmError } from '../../protocol/errors.ts';
 import type { DrawnToken, GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
-import { cacheNames } from '../llama/decode.ts';
 import { rowOf } from '../sampling/distribution.ts';
 import type { Draw } from '../sampling/draw.ts';
+import type { DecodeCache } from './decode-cache.ts';
 import { type DecodeRow, GrowingSequence, type PromptRow } from './decode-rows.ts';
 import type { Drawing, Pick } from './drawing.ts';
-import type { KeyValueCache } from './kv-cache.ts';
 import { passBytes, planPasses } from './passes.ts';
-import { floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
+import { floatsOf, type GraphSession, intTensor, type Tensors } from './session.ts';
 
 /** Prompts shorter than this are read step by step beside the other rows, which costs no pass of their own. */
 const MIN_PREFILL_TOKENS = 4;
@@ -52,31 +51,23 @@ export interface DecodeSessions {
   readonly activationBytes: number;
 }
 
-/** The cache as inputs of a step of so many rows; as good until rows or capacity change. */
-interface CacheFeeds {
-  readonly count: number;
-  readonly capacity: number;
-  readonly tensors: Tensors;
-}
-
 /** The state of one call of `generate`. */
 export class DecodeBatch {
   readonly #config: ModelConfig;
   readonly #sessions: DecodeSessions;
   readonly #job: DecodeJob;
-  readonly #cache: KeyValueCache;
+  readonly #cache: DecodeCache;
   readonly #waiting: PromptRow[];
   readonly #budget: number;
   readonly #done: GeneratedSequence[][];
   #rows: DecodeRow[] = [];
   #lengths: number[] = [];
-  #cacheFeeds: CacheFeeds | null = null;
 
   /**
    * @param cache empty, with room for `budget` rows of the longest that a row may become
    * @param budget rows that may run at once
    */
-  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, cache: KeyValueCache, budget: number) {
+  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, cache: DecodeCache, budget: number) {
     this.#config = config;
     this.#sessions = sessions;
     this.#job = job;
@@ -128,18 +119,10 @@ export class DecodeBatch {
       for (const [row, index] of members.entries()) ids.set(rows[index]!.prompt, row * width);
       const shape = [members.length, width];
       const outputs = await this.#sessions.prefill.run({ input_ids: intTensor(ids, shape) }, this.#job.weights);
-      for (const [row, index] of members.entries())
-        this.#fillRow(rows[index]!.at, outputs, row, width, lengths[index]!);
+      const read = members.map((index, row) => ({ at: rows[index]!.at, row, tokens: lengths[index]! }));
+      await this.#cache.fill(read, outputs, width);
+      for (const { at, tokens } of read) this.#lengths[at] = tokens;
     }
-  }
-
-  #fillRow(at: number, outputs: Tensors, row: number, width: number, tokens: number): void {
-    for (let layer = 0; layer < this.#config.layers; layer++) {
-      const names = cacheNames(layer);
-      this.#cache.fill('keys', layer, at, { data: floatsOf(outputs, names.newKey), row, width }, tokens);
-      this.#cache.fill('values', layer, at, { data: floatsOf(outputs, names.newValue), row, width }, tokens);
-    }
-    this.#lengths[at] = tokens;
   }
 
   async #step(): Promise<void> {
@@ -151,13 +134,14 @@ export class DecodeBatch {
     );
     const drawing = this.#drawingRows();
     const picks: Pick[] = drawing.map(({ row, sequence }) => ({ row, u: sequence.nextUniform() }));
-    const feeds = { ...this.#feeds(ids, lengths), ...this.#sessions.drawing.feeds(picks) };
+    const feeds = {
+      ...this.#cache.feeds(count),
+      input_ids: intTensor(ids, [count]),
+      lengths: intTensor(lengths, [count]),
+      ...this.#sessions.drawing.feeds(picks),
+    };
     const outputs = await this.#sessions.decode.run(feeds, this.#job.weights);
-    for (let layer = 0; layer < this.#config.layers; layer++) {
-      const names = cacheNames(layer);
-      this.#cache.append('keys', layer, floatsOf(outputs, names.newKey), lengths);
-      this.#cache.append('values', layer, floatsOf(outputs, names.newValue), lengths);
-    }
+    this.#cache.accept(outputs, lengths);
     const draws = this.#sessions.drawing.draws(outputs, picks);
     for (const [k, { sequence }] of drawing.entries()) this.#give(sequence, draws[k]!);
     this.#take(count, floatsOf(outputs, 'hidden'));
@@ -172,31 +156,6 @@ export class DecodeBatch {
         ? each.sequences.map((sequence) => ({ row, sequence }))
         : [];
     });
-  }
-
-  #feeds(ids: Int32Array, lengths: Int32Array): Tensors {
-    const count = ids.length;
-    const { capacity } = this.#cache;
-    if (this.#cacheFeeds?.count !== count || this.#cacheFeeds.capacity !== capacity) {
-      this.#cacheFeeds = { count, capacity, tensors: this.#cacheTensors(count) };
-    }
-    return {
-      ...this.#cacheFeeds.tensors,
-      input_ids: intTensor(ids, [count]),
-      lengths: intTensor(lengths, [count]),
-    };
-  }
-
-  #cacheTensors(count: number): Tensors {
-    const { layers, keyValueHeads, headDim } = this.#config;
-    const shape = [count, keyValueHeads, this.#cache.capacity, headDim];
-    const tensors: Record<string, Tensors[string]> = {};
-    for (let layer = 0; layer < layers; layer++) {
-      const names = cacheNames(layer);
-      tensors[names.key] = floatTensor(this.#cache.keys(layer, count), shape);
-      tensors[names.value] = floatTensor(this.#cache.values(layer, count), shape);
-    }
-    return tensors;
   }
 
   #give(sequence: GrowingSequence, draw: Draw): void {

@@ -5,12 +5,14 @@ import { SwarmError } from '../../protocol/errors.ts';
 import type { GeneratedSequence } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
 import type { Placement } from '../device.ts';
-import { buildDecodeGraph } from '../llama/decode.ts';
+import { buildAppendRowsGraph } from '../llama/append-rows.ts';
+import type { BuiltGraph } from '../llama/built-graph.ts';
+import { buildDecodeGraph, type CacheKeeper } from '../llama/decode.ts';
 import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob } from './batch.ts';
+import { createDeviceCache, createHostCache, type DecodeCache, keptOnDevice } from './decode-cache.ts';
 import { createDrawing } from './drawing.ts';
-import { createKeyValueCache, type KeyValueCache } from './kv-cache.ts';
 import { rowBudget } from './plan.ts';
 import { createGraphSession, type GraphSession, type WeightsBinding } from './session.ts';
 
@@ -49,19 +51,25 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
 
 /** A decoder of one config: its sessions run whichever policy. */
 export async function createDecoder(config: ModelConfig, init: DecoderInit): Promise<Decoder> {
-  const prefill = await createGraphSession(buildPrefillGraph(config, { hidden: false, caches: true }), init);
+  const keeper: CacheKeeper = init.device === 'webgpu' ? 'device' : 'host';
+  const open = (graph: BuiltGraph, binding: WeightsBinding, kept: 'next' | 'fresh'): Promise<GraphSession> =>
+    createGraphSession(graph, init, binding, keeper === 'device' ? keptOnDevice(config, kept) : []);
+  const prefill = await open(buildPrefillGraph(config, { hidden: false, caches: true }), 'fed', 'fresh');
+  const append = keeper === 'device' ? await open(buildAppendRowsGraph(config), 'fed', 'next') : null;
   const decodes = new Map<NextTokenOutput, Promise<GraphSession>>();
   const decodeFor = (output: NextTokenOutput): Promise<GraphSession> => {
     const known = decodes.get(output);
     if (known !== undefined) return known;
-    const created = createGraphSession(buildDecodeGraph(config, output), init, init.binding);
+    const created = open(buildDecodeGraph(config, output, keeper), init.binding ?? 'fed', 'next');
     decodes.set(output, created);
     return created;
   };
   /** of the last call, for the next */
-  let spare: KeyValueCache | null = null;
-  const takeCache = (rows: number, tokens: number): KeyValueCache => {
-    const cache = spare ?? createKeyValueCache(config, rows, tokens);
+  let spare: DecodeCache | null = null;
+  const takeCache = (rows: number, tokens: number): DecodeCache => {
+    const made = (): DecodeCache =>
+      append === null ? createHostCache(config, rows, tokens) : createDeviceCache(config, append);
+    const cache = spare ?? made();
     spare = null;
     cache.restart(rows, tokens);
     return cache;
@@ -95,8 +103,10 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
     },
     dispose: async () => {
       for (const decode of decodes.values()) await (await decode).dispose();
-      await prefill.dispose();
+      spare?.dispose();
       spare = null;
+      await append?.dispose();
+      await prefill.dispose();
     },
   };
 }

@@ -69,17 +69,19 @@ function runner(graph: BuiltGraph): Run {
 /**
  * A session of the graph.
  * @param binding `bound` for a graph that runs often with the same weights, where there is memory for a copy of them
+ * @param keptOnDevice outputs that stay in a WebGPU device's memory, for a next run; the caller disposes of them
  * @throws {SwarmError} DEVICE_UNAVAILABLE, ENGINE_FAILED
  */
 export async function createGraphSession(
   graph: BuiltGraph,
   placement: Placement,
   binding: WeightsBinding = 'fed',
+  keptOnDevice: readonly string[] = [],
 ): Promise<GraphSession> {
   const isCpu = (placement.device ?? 'cpu') === 'cpu';
-  return isCpu && binding === 'fed'
-    ? createFedSession(graph, placement)
-    : createBoundSession(graph, placement, isCpu ? 1 : MAX_GPU_BINDINGS);
+  if (isCpu && binding === 'fed') return createFedSession(graph, placement);
+  const locations = Object.fromEntries(keptOnDevice.map((name) => [name, 'gpu-buffer'] as const));
+  return createBoundSession(graph, placement, isCpu ? 1 : MAX_GPU_BINDINGS, locations);
 }
 
 async function createFedSession(graph: BuiltGraph, placement: Placement): Promise<GraphSession> {
@@ -94,7 +96,12 @@ async function createFedSession(graph: BuiltGraph, placement: Placement): Promis
 const NO_WEIGHTS: Tensors = {};
 
 /** Opens its sessions when they are first run, one for each policy. */
-function createBoundSession(graph: BuiltGraph, placement: Placement, maxBindings: number): GraphSession {
+function createBoundSession(
+  graph: BuiltGraph,
+  placement: Placement,
+  maxBindings: number,
+  locations: Readonly<Record<string, 'gpu-buffer'>>,
+): GraphSession {
   const run = runner(graph);
   const model = modelFor(graph, placement.device);
   /** in order of use, the most recent last */
@@ -109,7 +116,7 @@ function createBoundSession(graph: BuiltGraph, placement: Placement, maxBindings
       ([name, { dims, data }]) => [name, { shape: dims, data: data as Float32Array }] as const,
     );
     const { model: bound, externalData } = bindInputs(model, new Map(tensors));
-    return openSession(bound, placement, { externalData });
+    return openSession(bound, placement, { externalData, preferredOutputLocation: locations });
   };
   return {
     run: async (feeds, weights = NO_WEIGHTS) => {

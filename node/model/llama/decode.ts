@@ -1,9 +1,11 @@
-// The decode graph: one token a sequence, over a cache that the host owns.
+// The decode graph: one token a sequence, over a cache that the host owns, or that stays on a device.
 // Inputs: the weights, `input_ids` int32[batch], `lengths` int32[batch] (cached rows of each sequence, which is also the
 // new token's position), and for each layer `cache.key.N`, `cache.value.N` float32[batch, kvHeads, cache, headDim], of
 // which rows from `lengths` on are not read as long as they are finite. `cache` ≥ 1.
 // Outputs: what is asked of the next token (next-token.ts), `hidden` [batch, d] (after the final norm), and for each layer
 // the new rows `new.key.N`, `new.value.N` [batch, kvHeads, headDim], for the host to write at row `lengths`.
+// On a device the cache's rows may be more than the batch and in another order: `cache_rows` int32[batch] says which of them
+// each sequence reads, and instead of new rows it gives `next.key.N`, `next.value.N`: those rows, the new ones written.
 // A step reads the whole cache, filled or not, so its capacity should follow the longest sequence: attention is some
 // 43 % of a step of the starter model at 128 rows, 30 % at 48; weights as initializers save 0…15 % (measured, batch 64).
 
@@ -13,7 +15,9 @@ import {
   add,
   cast,
   concat,
+  equal,
   fusedMatMul,
+  gather,
   less,
   matMul,
   mul,
@@ -40,23 +44,37 @@ import {
 } from './layers.ts';
 import { type NextTokenOutput, nameNextToken } from './next-token.ts';
 
-/** Names of one layer's cache inputs and new-row outputs. */
+/** Input of a graph whose cache stays on its device. */
+export const CACHE_ROWS = 'cache_rows';
+
+/** Names of one layer's cache inputs, new-row outputs, and outputs of a cache that stays on its device. */
 export function cacheNames(layer: number): {
   readonly key: string;
   readonly value: string;
   readonly newKey: string;
   readonly newValue: string;
+  readonly nextKey: string;
+  readonly nextValue: string;
 } {
   return {
     key: `cache.key.${layer}`,
     value: `cache.value.${layer}`,
     newKey: `new.key.${layer}`,
     newValue: `new.value.${layer}`,
+    nextKey: `next.key.${layer}`,
+    nextValue: `next.value.${layer}`,
   };
 }
 
+/** Whose the cache is. */
+export type CacheKeeper = 'host' | 'device';
+
 /** One step of generation for a batch of sequences of unlike lengths. */
-export function buildDecodeGraph(config: ModelConfig, output: NextTokenOutput = 'logits'): BuiltGraph {
+export function buildDecodeGraph(
+  config: ModelConfig,
+  output: NextTokenOutput = 'logits',
+  keeper: CacheKeeper = 'host',
+): BuiltGraph {
   const graph = new GraphBuilder('decode');
   const weights = declareWeights(graph, config);
   const ids = graph.input('input_ids', 'int32', ['batch']);
@@ -66,16 +84,20 @@ export function buildDecodeGraph(config: ModelConfig, output: NextTokenOutput = 
   let mask: Value | null = null;
   for (let layer = 0; layer < config.layers; layer++) {
     const names = cacheNames(layer);
-    const shape = ['batch', config.keyValueHeads, 'cache', config.headDim] as const;
-    const keys = graph.input(names.key, 'float32', shape);
-    const values = graph.input(names.value, 'float32', shape);
+    const keys = cacheInput(graph, config, names.key, keeper);
+    const values = cacheInput(graph, config, names.value, keeper);
     mask ??= cacheMask(graph, lengths);
     const at = `model.layers.${layer}`;
     const normed = norm(weights, config, `${at}.input_layernorm`, rows);
     const { query, key, value } = projections(weights, config, layer, normed, placement);
-    const row = ['batch', config.keyValueHeads, config.headDim] as const;
-    graph.output(names.newKey, reshape(key, row));
-    graph.output(names.newValue, reshape(value, row));
+    if (keeper === 'device') {
+      graph.output(names.nextKey, written(config, keys, key, lengths));
+      graph.output(names.nextValue, written(config, values, value, lengths));
+    } else {
+      const row = ['batch', config.keyValueHeads, config.headDim] as const;
+      graph.output(names.newKey, reshape(key, row));
+      graph.output(names.newValue, reshape(value, row));
+    }
     const attended = cachedAttention(config, query, { key, value }, { keys, values }, mask);
     rows = linear(weights, `${at}.self_attn.o_proj`, attended, rows);
     rows = feedForward(weights, config, layer, rows);
@@ -84,6 +106,21 @@ export function buildDecodeGraph(config: ModelConfig, output: NextTokenOutput = 
   nameNextToken(graph, config, weights, hidden, output);
   graph.output('hidden', hidden);
   return finishGraph(graph);
+}
+
+/** One layer's keys or values, [batch, kvHeads, cache, headDim]. */
+function cacheInput(graph: GraphBuilder, config: ModelConfig, name: string, keeper: CacheKeeper): Value {
+  const shape = [config.keyValueHeads, 'cache', config.headDim] as const;
+  if (keeper === 'host') return graph.input(name, 'float32', ['batch', ...shape]);
+  const known = graph.inputs.find((input) => input.name === CACHE_ROWS);
+  return gather(graph.input(name, 'float32', ['held', ...shape]), known ?? graph.input(CACHE_ROWS, 'int32', ['batch']));
+}
+
+/** The rows of a cache with the new ones at their lengths. */
+function written(config: ModelConfig, cache: Value, fresh: Value, lengths: Value): Value {
+  const positions = cast(range(cache.graph, 'cache'), 'int32');
+  const isNew = reshape(equal(positions, reshape(lengths, ['batch', 1])), ['batch', 1, 'cache', 1]);
+  return where(isNew, reshape(fresh, ['batch', config.keyValueHeads, 1, config.headDim]), cache);
 }
 
 /** The score's factor 1/√headDim is put into the queries' rotation: products with alpha 1 take MLAS's one-row kernels. */
