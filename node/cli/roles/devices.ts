@@ -11,8 +11,8 @@ import { type NodePlacement, nodePlacement } from '../../model/engine/handed-bac
 import { checkDevice } from '../../model/engine/open-session.ts';
 import { neg, reduceSum } from '../../model/graph/ops.ts';
 import type { BuiltGraph } from '../../model/llama/built-graph.ts';
+import { buildCompletionGraph } from '../../model/llama/completion.ts';
 import { buildDecodeGraph } from '../../model/llama/decode.ts';
-import { buildPrefillGraph } from '../../model/llama/prefill.ts';
 import { isSwarmError } from '../../protocol/errors.ts';
 import type { DevicesOptions } from '../commands/devices.ts';
 import { chooseThreads, DEVICE_NOTE } from '../compute.ts';
@@ -32,7 +32,7 @@ interface DeviceReport {
 function graphsOf(config: ModelConfig): Readonly<Record<string, () => BuiltGraph>> {
   return {
     generation: () => buildDecodeGraph(config),
-    replay: () => buildPrefillGraph(config, { scores: true }),
+    replay: () => buildCompletionGraph(config, 'scores'),
     'log-probs': () => buildLogprobGraph(config),
     training: () => buildTrainingGraph(config, (_graph, { logprobs }) => neg(reduceSum(logprobs))),
   };

@@ -3,8 +3,8 @@
 
 import type { SamplingSettings } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
-import { chunkCount, type NextTokenOutput, outputFor } from '../llama/next-token.ts';
-import { paddedVocabularyMask } from '../llama/scoring.ts';
+import { type NextTokenOutput, outputFor } from '../llama/next-token.ts';
+import { chunkCount, paddedVocabularyMask } from '../llama/scoring.ts';
 import { hasCut, rowOf } from '../sampling/distribution.ts';
 import type { Draw } from '../sampling/draw.ts';
 import { createRowDraw, drawFromChunks } from '../sampling/probabilities.ts';

@@ -20,6 +20,13 @@ export function passBytes(config: ModelConfig, rows: number, width: number, scor
   return Float32Array.BYTES_PER_ELEMENT * rows * width * (perToken + 2 * config.heads * width);
 }
 
+/** The same for a pass over completions, [rows, width] tokens, each behind `prefix` tokens of a prompt. */
+export function completionBytes(config: ModelConfig, rows: number, width: number, prefix: number): number {
+  const keysAndValues = 4 * config.keyValueHeads * config.headDim * (prefix + width);
+  const scores = 2 * config.heads * width * prefix;
+  return passBytes(config, rows, width, true) + Float32Array.BYTES_PER_ELEMENT * rows * (keysAndValues + scores);
+}
+
 /**
  * Sorts sequences by length into passes within the budget; one too large for it goes alone.
  * @param lengths tokens of each sequence

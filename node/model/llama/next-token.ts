@@ -8,7 +8,7 @@ import type { GraphBuilder } from '../graph/builder.ts';
 import { add, cast, gather, gemm, greater, matMul, max, min, mul, reduceSum, reshape, softmax } from '../graph/ops.ts';
 import type { Value } from '../graph/value.ts';
 import { type GraphWeights, headWeight } from './layers.ts';
-import { scaledLogits } from './scoring.ts';
+import { chunkCount, scaledLogits } from './scoring.ts';
 
 /**
  * `logits` [batch, vocabulary], raw. The others take `temperature` (float32 scalar) and `vocabulary_mask`
@@ -21,13 +21,6 @@ export type NextTokenOutput = 'logits' | 'probabilities' | 'chunks';
 
 /** Vocabularies up to here leave the graph whole: the choice of a chunk costs a dozen nodes. */
 const MAX_WHOLE_VOCABULARY = 4096;
-
-/** How many chunks a vocabulary is seen as: a divisor near its square root. */
-export function chunkCount(vocabSize: number): number {
-  let count = Math.floor(Math.sqrt(vocabSize));
-  while (vocabSize % count !== 0) count--;
-  return count;
-}
 
 /** What to ask a graph for where every id is to be drawn from, and where cuts have to see them all. */
 export function outputFor(vocabSize: number, hasCut: boolean): NextTokenOutput {

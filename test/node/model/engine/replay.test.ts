@@ -7,8 +7,10 @@ import { describe, test } from 'node:test';
 import { fromBf16Bits } from '../../../../node/model/bf16.ts';
 import { createDecoder } from '../../../../node/model/engine/decoder.ts';
 import { createReplayer } from '../../../../node/model/engine/replayer.ts';
-import { weightFeeds } from '../../../../node/model/engine/session.ts';
-import { drawnWithin } from '../../../../node/model/sampling/draw.ts';
+import { createGraphSession, floatsOf, intTensor, weightFeeds } from '../../../../node/model/engine/session.ts';
+import { buildPrefillGraph } from '../../../../node/model/llama/prefill.ts';
+import { softmax } from '../../../../node/model/sampling/distribution.ts';
+import { drawnWithin, intervalOf } from '../../../../node/model/sampling/draw.ts';
 import { isSwarmError } from '../../../../node/protocol/errors.ts';
 import type { GeneratedSequence, ReplayedSequence, SamplingSettings } from '../../../../node/protocol/ports.ts';
 import { uniforms } from '../../../../node/protocol/seeds.ts';
@@ -130,4 +132,46 @@ test('a policy whose activations overflow is an error of ours: nothing is drawn 
   }
   await decoder.dispose();
   await replayer.dispose();
+});
+
+test('a shared prompt changes nothing: together, alone, and in one plain pass over the whole sequence', async () => {
+  const { config, weights } = randomModel({ layers: 3, vocabSize: 40 }, 6);
+  const feeds = weightFeeds(weights);
+  const random = randomNumbers(6);
+  const draw = (length: number): Uint32Array => Uint32Array.from({ length }, () => Math.floor(random() * 40));
+  const prompts = [1, 2, 30, 7].map(draw);
+  const sequences = Array.from({ length: 24 }, (_, k) => ({
+    prompt: prompts[k % 4]!.slice(),
+    tokens: draw(1 + (k % 9)),
+  }));
+  const sampling = { temperature: 0.8, topK: 0, topP: 1, maxNewTokens: 9, endTokens: [], tokenCount: 40 };
+  const replayer = createReplayer(config, { threads: 1, activationBytes: 1 << 18 });
+  const together = await replayer.replay({ weights: feeds, sampling, sequences });
+  const plain = await createGraphSession(buildPrefillGraph(config, { logits: 'all' }), { threads: 1 });
+  for (const [k, sequence] of sequences.entries()) {
+    const [alone] = await replayer.replay({ weights: feeds, sampling, sequences: [sequence] });
+    const whole = Int32Array.from([...sequence.prompt, ...sequence.tokens]);
+    const read = await plain.run({ input_ids: intTensor(whole, [1, whole.length]) }, feeds);
+    const logits = floatsOf(read, 'logits');
+    const hidden = floatsOf(read, 'hidden');
+    for (const [t, token] of sequence.tokens.entries()) {
+      const at = sequence.prompt.length - 1 + t;
+      const p = softmax(logits.subarray(at * 40, (at + 1) * 40), sampling.temperature, 40);
+      const { below, upTo } = intervalOf(p, token);
+      for (const answer of [together[k]!, alone!]) {
+        assert.ok(Math.abs(answer.below[t]! - below) < 1e-6 && Math.abs(answer.upTo[t]! - upTo) < 1e-6);
+        assert.ok(Math.abs(answer.logprobs[t]! - Math.log(p[token]!)) < 1e-5);
+      }
+    }
+    const states = hidden.subarray(sequence.prompt.length * config.hiddenSize, (whole.length - 1) * config.hiddenSize);
+    for (const answer of [together[k]!, alone!]) {
+      const again = fromBf16Bits(answer.hidden);
+      assert.equal(again.length, states.length);
+      states.forEach((value, i) => {
+        assert.ok(Math.abs(value - again[i]!) <= 0.01 * Math.max(1, Math.abs(value)));
+      });
+    }
+  }
+  await replayer.dispose();
+  await plain.dispose();
 });

@@ -11,6 +11,7 @@ import { createReplayer } from '../../../../node/model/engine/replayer.ts';
 import { createGraphSession, floatTensor, type Tensors, weightFeeds } from '../../../../node/model/engine/session.ts';
 import { neg, reduceSum } from '../../../../node/model/graph/ops.ts';
 import { buildAppendRowsGraph } from '../../../../node/model/llama/append-rows.ts';
+import { buildCompletionGraph } from '../../../../node/model/llama/completion.ts';
 import { buildDecodeGraph, CACHE_ROWS } from '../../../../node/model/llama/decode.ts';
 import { buildPrefillGraph } from '../../../../node/model/llama/prefill.ts';
 import type { GeneratedSequence, ReplayedSequence, SamplingSettings } from '../../../../node/protocol/ports.ts';
@@ -110,7 +111,7 @@ onSwiftShader(import.meta.filename, () => {
       generation: buildDecodeGraph(config, 'probabilities', 'device'),
       'prompts into the cache': buildAppendRowsGraph(config),
       reading: buildPrefillGraph(config, { hidden: false, caches: true }),
-      replay: buildPrefillGraph(config, { scores: true }),
+      replay: buildCompletionGraph(config, 'scores'),
       training: buildTrainingGraph(config, (_graph, { logprobs }) => neg(reduceSum(logprobs)), { tokenCount: 20 }),
     };
     for (const [name, graph] of Object.entries(graphs)) {
