@@ -135,22 +135,30 @@ function report(question: string, { text, ...figures }: Answer): object {
   return { question, answer: text, ...figures };
 }
 
-/** Lines one after another; a signal ends it all, what fails too. */
+/** Lines one after another; a signal ends it all, what fails too, and quietly a reader who has gone. */
 async function talkAlone(
   talk: Talk,
   read: (signal: AbortSignal) => Iterable<string> | AsyncIterable<string>,
 ): Promise<number> {
   const interrupt = new AbortController();
-  const onSignal = (): void => interrupt.abort();
+  let code = EXIT_OK;
+  const onSignal = (): void => {
+    code = EXIT_INTERRUPTED;
+    interrupt.abort();
+  };
+  const onGone = (): void => interrupt.abort();
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
+  process.stdout.on('error', onGone);
   try {
     for await (const line of read(interrupt.signal)) {
       await talk.say(line, interrupt.signal);
       if (interrupt.signal.aborted) break;
     }
-    return interrupt.signal.aborted ? EXIT_INTERRUPTED : EXIT_OK;
+    return code;
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
+    // The last write may have failed without having said so yet.
+    setImmediate(() => process.stdout.off('error', onGone));
   }
 }
 

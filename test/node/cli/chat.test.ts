@@ -124,6 +124,22 @@ test('Ctrl-C stops an answer that is being drawn, and a wait for the next line',
   assert.equal(waiting.stdout.split('\n').length, 2, 'one whole answer');
 });
 
+test('a reader who has gone ends it quietly', async () => {
+  const child = spawn(process.execPath, [MURMUR_MAIN, ...chatty, '--max-tokens', '3'], { stdio: 'pipe' });
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text;
+  });
+  child.stdout.once('data', () => {
+    child.stdout.destroy();
+    child.stdin.write('hi\nhi\nhi\n');
+  });
+  child.stdin.on('error', () => {}); // it may be gone before all of it is read
+  child.stdin.write('hi\n');
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  assert.deepEqual([code, stderr], [0, '']);
+});
+
 test('what cannot be asked is told by its code', async () => {
   const failure = async (...args: string[]): Promise<readonly [string, number]> => {
     const { code, stdout } = await runInProcess([...args, '--json']);
