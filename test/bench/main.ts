@@ -13,8 +13,19 @@ import { replay } from './replay.ts';
 import { rollouts } from './rollouts.ts';
 import { toploc } from './toploc.ts';
 import { training } from './training.ts';
+import { transformers } from './transformers.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [training, rollouts, replay, toploc, load, nodeAtRest, demo, fuzzing];
+const BENCHMARKS: readonly Benchmark[] = [
+  training,
+  rollouts,
+  transformers,
+  replay,
+  toploc,
+  load,
+  nodeAtRest,
+  demo,
+  fuzzing,
+];
 
 /** Runnable threads from which on speeds are not this program's alone. */
 const BUSY_LOAD = 1;
