@@ -31,7 +31,7 @@ interface DeviceReport {
 
 function graphsOf(config: ModelConfig): Readonly<Record<string, () => BuiltGraph>> {
   return {
-    generation: () => buildDecodeGraph(config),
+    generation: () => buildDecodeGraph(config, 'probabilities', 'device'),
     replay: () => buildCompletionGraph(config, 'scores'),
     'log-probs': () => buildLogprobGraph(config),
     training: () => buildTrainingGraph(config, (_graph, { logprobs }) => neg(reduceSum(logprobs))),

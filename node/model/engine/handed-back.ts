@@ -1,11 +1,12 @@
 // What a GPU's provider hands back to the CPU: runs a graph once under ONNX Runtime's profiler and reads who ran what.
-// The values do not matter, so everything fed is zero; a run on SwiftShader says the same as one on a GPU.
+// The values do not matter; a run on SwiftShader says the same as one on a GPU.
 
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Tensor } from 'onnxruntime-node';
 import type { Placement } from '../device.ts';
+import { type Dim, dimFactors, sumTerms } from '../graph/dim.ts';
 import type { BuiltGraph, TensorInfo } from '../llama/built-graph.ts';
 import { modelFor, openSession } from './open-session.ts';
 import { floatTensor, intTensor } from './session.ts';
@@ -30,13 +31,22 @@ interface ProfileEvent {
   readonly args?: { readonly op_name?: string; readonly provider?: string; readonly output_size?: string };
 }
 
-/** The size that every axis without one gets. */
-const SYMBOL_SIZE = 8;
+/** What every symbol of a shape stands for. */
+const SYMBOL_SIZE = 4;
 
-function zeros({ dtype, shape }: TensorInfo): Tensor {
-  const dims = shape.map((dim) => (typeof dim === 'number' ? dim : SYMBOL_SIZE));
+function sizeOf(dim: Dim): number {
+  const { coefficient, factors } = dimFactors(dim);
+  const sizes = factors.map((factor) => sumTerms(factor)?.reduce<number>((sum, term) => sum + sizeOf(term), 0));
+  return sizes.reduce<number>((product, size) => product * (size ?? SYMBOL_SIZE), coefficient);
+}
+
+/** Zeros; ones where whole numbers are asked for: ids, lengths and rows that every graph has. */
+function anything({ dtype, shape }: TensorInfo): Tensor {
+  const dims = shape.map(sizeOf);
   const count = dims.reduce((product, dim) => product * dim, 1);
-  return dtype === 'float32' ? floatTensor(new Float32Array(count), dims) : intTensor(new Int32Array(count), dims);
+  return dtype === 'float32'
+    ? floatTensor(new Float32Array(count), dims)
+    : intTensor(new Int32Array(count).fill(1), dims);
 }
 
 /** @throws {SwarmError} DEVICE_UNAVAILABLE, ENGINE_FAILED */
@@ -45,7 +55,7 @@ export async function nodePlacement(graph: BuiltGraph, placement: Placement): Pr
   try {
     const profiling = { enableProfiling: true, profileFilePrefix: join(dir, 'profile') };
     const session = await openSession(modelFor(graph, placement.device), placement, profiling);
-    await session.run(Object.fromEntries(graph.inputs.map((input) => [input.name, zeros(input)])));
+    await session.run(Object.fromEntries(graph.inputs.map((input) => [input.name, anything(input)])));
     session.endProfiling();
     await session.release();
     const [file] = await readdir(dir);
