@@ -16,6 +16,7 @@ import { intervalOf } from '../../node/model/sampling/draw.ts';
 import type { Weights } from '../../node/model/weights.ts';
 import { toHex } from '../../node/protocol/bytes.ts';
 import type { PolicyFiles, ReplayedSequence } from '../../node/protocol/ports.ts';
+import { fineTuned, oneStepOld, quantised, shallower } from '../../verifier/calibration/lies/models.ts';
 import { checkReplay } from '../../verifier/checks/stage-two.ts';
 import { type BodyContext, samplingOf, tokenCount } from '../../verifier/checks/subject.ts';
 import { proveCompletion } from '../../verifier/toploc/completion.ts';
@@ -24,7 +25,6 @@ import { int32, session } from '../support/run-graph.ts';
 import { tempDir } from '../support/temp-dir.ts';
 import { groupsBy, loadStarter, starterContext } from '../verifier/support/starter.ts';
 import { type MadeGroup, newPeer } from '../verifier/support/swarm.ts';
-import { fineTuned, oneStepOld, quantised, shallower } from './lying-models.ts';
 
 const GROUPS = 32;
 
