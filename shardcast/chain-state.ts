@@ -4,10 +4,13 @@
 // Else it is parked until a neighbour comes, or until `jump` is called: a machine that slept longer than others keep policies
 // would wait for ever. That is safe for the same reason as a newcomer's start: only a trainer key of the recipe can sign one,
 // and any second root of one step that is ever seen ends the chain there.
-// Invariants: no root occurs twice; from the first step with two roots on nothing is followed.
+// Two roots of one step end the chain there, until the recipe's author names the one that goes on (a continuation): then the
+// steps from there on are followed anew, without those of revoked keys. That is the only way to leave what was followed.
+// Invariants: no root occurs at two steps; from a step with two roots on nothing is followed unless a continuation says so.
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore } from '../node/protocol/check.ts';
+import type { Continuation } from '../node/protocol/continuation.ts';
 import type { Manifest } from '../node/protocol/manifest.ts';
 import type { PeerIdString } from '../node/protocol/ports.ts';
 
@@ -17,6 +20,8 @@ const MAX_PARKED = 16;
 export interface ChainEntry {
   readonly manifestId: string;
   readonly signer: PeerIdString;
+  /** hex public key of the signer */
+  readonly signerKey: string;
   readonly manifest: Manifest;
   /** hex of manifest.policyRoot */
   readonly policyRoot: string;
@@ -32,7 +37,13 @@ export type Added = 'followed' | 'updated' | 'parked' | 'equivocation' | 'refuse
 
 export interface ChainState {
   /** What `add` would make of it: accept is to be stored and passed on, also the second half of an equivocation. */
-  judge(manifest: Manifest): CheckAnswer;
+  judge(manifest: Manifest, signerKey: string): CheckAnswer;
+  /** what `continueWith` would make of it */
+  judgeContinuation(continuation: Continuation): CheckAnswer;
+  /** Lets go of what does not fit the author's word; the manifests that do are to be added again. @returns whether it was news */
+  continueWith(continuation: Continuation): boolean;
+  /** the author's words, by step */
+  continuations(): readonly Continuation[];
   add(entry: ChainEntry): Added;
   /** newest followed */
   head(): ChainEntry | null;
@@ -55,23 +66,43 @@ export function createChainState(): ChainState {
   /** `followed`, newest first; null when it has to be sorted again */
   let sorted: readonly ChainEntry[] | null = null;
   let fork: Equivocation | null = null;
+  /** the latest of each step, by step */
+  let words: readonly Continuation[] = [];
 
   const known = (step: number): ChainEntry | undefined => followed.get(step) ?? parked.get(step);
   const parentOf = ({ parentRoot }: Manifest): string | null => (parentRoot === null ? null : toHex(parentRoot));
 
-  function judge(manifest: Manifest): CheckAnswer {
+  /** Whether the author's words leave room for it. */
+  function allowed(manifest: Manifest, signerKey: string): CheckAnswer {
+    const root = toHex(manifest.policyRoot);
+    for (const { policyStep, policyRoot, trainerKey, revokedKeys } of words) {
+      if (manifest.policyStep < policyStep) continue;
+      const isNamed = manifest.policyStep === policyStep && root === toHex(policyRoot);
+      // [IGNORE] another policy of a step that the author has spoken on
+      if (manifest.policyStep === policyStep && !isNamed) return ignore('EQUIVOCATION');
+      if (isNamed && signerKey === toHex(trainerKey)) continue;
+      // [IGNORE] the key is revoked from an earlier step on
+      if (revokedKeys.some((key) => toHex(key) === signerKey)) return ignore('NOT_A_TRAINER');
+    }
+    return ACCEPT;
+  }
+
+  function judge(manifest: Manifest, signerKey: string): CheckAnswer {
     const { policyStep } = manifest;
     const root = toHex(manifest.policyRoot);
+    const spoken = allowed(manifest, signerKey);
+    if (spoken.answer !== 'accept') return spoken;
     // [IGNORE] at and after two roots of one step nothing is followed; both of the pair have been passed on
     if (fork !== null && policyStep >= fork.policyStep) return ignore('EQUIVOCATION');
     const same = known(policyStep);
     if (same !== undefined) {
-      if (same.policyRoot !== root) return ACCEPT;
+      // [IGNORE] the author has spoken on a later step: what was before it is settled
+      if (same.policyRoot !== root) return policyStep < settledBefore() ? ignore('EQUIVOCATION') : ACCEPT;
       // [IGNORE] the same policy again says something only when it is later: new admission, or closing
       return manifest.timeMs > same.manifest.timeMs ? ACCEPT : ignore('DUPLICATE');
     }
     // [IGNORE] seeds never come twice
-    if (stepOfRoot.has(root)) return ignore('ROOT_REPEATED');
+    if ((stepOfRoot.get(root) ?? policyStep) !== policyStep) return ignore('ROOT_REPEATED');
     // [IGNORE] its neighbours are of another chain than the one that is followed
     const parent = followed.get(policyStep - 1);
     const child = followed.get(policyStep + 1);
@@ -96,21 +127,51 @@ export function createChainState(): ChainState {
       // Judged anew: now that a neighbour is known it may turn out to be of another chain.
       parked.delete(step);
       stepOfRoot.delete(waiting.policyRoot);
-      if (judge(waiting.manifest).answer === 'accept') follow(waiting);
+      if (judge(waiting.manifest, waiting.signerKey).answer === 'accept') follow(waiting);
     }
   }
 
   function endAt(policyStep: number, policyRoots: readonly string[]): void {
     fork = { policyStep, policyRoots };
-    sorted = null;
-    for (const map of [followed, parked]) for (const step of map.keys()) if (step >= policyStep) map.delete(step);
+    letGo((entry) => entry.manifest.policyStep >= policyStep);
+  }
+
+  function letGo(isGone: (entry: ChainEntry) => boolean): void {
+    for (const map of [followed, parked]) for (const [step, entry] of map) if (isGone(entry)) map.delete(step);
     headStep = Math.max(-1, ...followed.keys());
+    sorted = null;
+  }
+
+  const settledBefore = (): number => words.at(-1)?.policyStep ?? 0;
+
+  function judgeContinuation(continuation: Continuation): CheckAnswer {
+    const known = words.find(({ policyStep }) => policyStep === continuation.policyStep);
+    // [IGNORE] not later than what was said of this step
+    return known !== undefined && known.timeMs >= continuation.timeMs ? ignore('DUPLICATE') : ACCEPT;
+  }
+
+  function continueWith(continuation: Continuation): boolean {
+    if (judgeContinuation(continuation).answer !== 'accept') return false;
+    const { policyStep } = continuation;
+    const others = words.filter((word) => word.policyStep !== policyStep);
+    words = [...others, continuation].sort((a, b) => a.policyStep - b.policyStep);
+    if (fork !== null && fork.policyStep <= policyStep) fork = null;
+    // A step that goes takes those behind it along: they were built on it.
+    const refused = [...followed.values(), ...parked.values()]
+      .filter((entry) => allowed(entry.manifest, entry.signerKey).answer !== 'accept')
+      .map((entry) => entry.manifest.policyStep);
+    const first = Math.min(...refused);
+    letGo((entry) => entry.manifest.policyStep >= first);
+    return true;
   }
 
   return {
     judge,
+    judgeContinuation,
+    continueWith,
+    continuations: () => words,
     add(entry) {
-      if (judge(entry.manifest).answer !== 'accept') return 'refused';
+      if (judge(entry.manifest, entry.signerKey).answer !== 'accept') return 'refused';
       const { policyStep } = entry.manifest;
       const same = known(policyStep);
       if (same !== undefined && same.policyRoot !== entry.policyRoot) {

@@ -4,7 +4,8 @@
 // kept and older ones deleted with their shards; a policy that is not what its manifest says is refused for good.
 
 import { toHex } from '../node/protocol/bytes.ts';
-import { type CheckAnswer, reject } from '../node/protocol/check.ts';
+import { type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
+import { type Continuation, decodeContinuation } from '../node/protocol/continuation.ts';
 import { type ErrorCode, errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
 import { decodeManifest, type Manifest } from '../node/protocol/manifest.ts';
 import type {
@@ -63,12 +64,21 @@ export interface PolicyChainInit {
   readonly retryMs?: number;
 }
 
+/** The author's word on a step, for people. */
+export interface ContinuedAt {
+  readonly policyStep: number;
+  readonly policyRoot: string;
+  readonly revokedKeys: readonly string[];
+}
+
 export interface ChainStatus {
   readonly announcedStep: number | null;
   readonly readyStep: number | null;
   /** hex root of the policy on its way */
   readonly fetching: string | null;
   readonly equivocation: Equivocation | null;
+  /** the newest word of the recipe's author on the chain */
+  readonly continuation: ContinuedAt | null;
   /** why the last try to get a policy failed; null when it did not */
   readonly problem: { readonly code: ErrorCode; readonly message: string } | null;
 }
@@ -76,12 +86,20 @@ export interface ChainStatus {
 export interface PolicyChainService extends PolicyChain, Startable {
   /** cheap checks of a manifest, for the inbox */
   readonly stageZero: StageZero;
+  /** cheap checks of a continuation, for the inbox */
+  readonly continuationStageZero: StageZero;
   status(): ChainStatus;
 }
 
 function toPolicy({ manifest, policyRoot, manifestId }: ChainEntry): ChainPolicy {
   const { policyStep, admission, closing } = manifest;
   return { policyStep, policyRoot, manifestId, ...admission, closing };
+}
+
+function continuedAt(word: Continuation | undefined): ContinuedAt | null {
+  if (word === undefined) return null;
+  const { policyStep, policyRoot, revokedKeys } = word;
+  return { policyStep, policyRoot: toHex(policyRoot), revokedKeys: revokedKeys.map(toHex) };
 }
 
 /** Follows the policies of one recipe, once started. */
@@ -100,7 +118,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   let gapSinceMs: number | null = null;
   let wake = new AbortController();
   let running: Promise<void> | null = null;
-  let unlisten: (() => void) | null = null;
+  let unlisten: readonly (() => void)[] = [];
 
   const check = (manifest: Manifest, signerKey: Uint8Array): CheckAnswer =>
     checkManifest(manifest, signerKey, {
@@ -118,7 +136,8 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
       return { answer: reject(isSwarmError(error, 'TOO_LARGE') ? 'TOO_LARGE' : 'MALFORMED'), manifest: null };
     }
     const answer = check(manifest, message.publicKey);
-    return { answer: answer.answer === 'accept' ? state.judge(manifest) : answer, manifest };
+    if (answer.answer !== 'accept') return { answer, manifest };
+    return { answer: state.judge(manifest, toHex(message.publicKey)), manifest };
   }
 
   const newestKept = (): readonly ChainEntry[] => state.newestFirst().slice(0, keepPolicies);
@@ -129,7 +148,10 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     const { answer, manifest } = judge(message);
     if (answer.answer !== 'accept' || manifest === null) return;
     const policyRoot = toHex(manifest.policyRoot);
-    const added = state.add({ manifestId: message.idHex, signer: message.peerIdString, manifest, policyRoot });
+    const added = state.add({
+      ...{ manifestId: message.idHex, signer: message.peerIdString, signerKey: toHex(message.publicKey) },
+      ...{ manifest, policyRoot },
+    });
     const context = { policyStep: manifest.policyStep, policyRoot, added };
     if (added === 'equivocation') logger.warn(context, 'two policies signed for one step; neither is followed');
     else logger.debug(context, 'manifest taken in');
@@ -139,6 +161,31 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     // Others delete what is no longer kept: who joins late would wait for ever for the first policy that it heard of.
     const wanted = fetching?.entry.policyRoot;
     if (!newestKept().some((kept) => kept.policyRoot === wanted)) fetching?.outdated.abort();
+    wake.abort();
+  }
+
+  function judgeWord(message: SignedMessage): { readonly answer: CheckAnswer; readonly word: Continuation | null } {
+    let word: Continuation;
+    try {
+      word = decodeContinuation(message.payload);
+    } catch {
+      return { answer: reject('MALFORMED'), word: null };
+    }
+    // [IGNORE] of another recipe, not by its author, or for a key that it does not name
+    if (toHex(word.recipeId) !== recipe.recipeIdHex) return { answer: ignore('UNKNOWN_RECIPE'), word };
+    if (toHex(message.publicKey) !== recipe.recipe.author) return { answer: ignore('NOT_THE_AUTHOR'), word };
+    if (!recipe.recipe.trainers.includes(toHex(word.trainerKey))) return { answer: ignore('NOT_A_TRAINER'), word };
+    return { answer: state.judgeContinuation(word), word };
+  }
+
+  /** The author has spoken: what fits it is taken in again, from the manifests that are kept. */
+  async function takeWord(message: SignedMessage): Promise<void> {
+    const { answer, word } = judgeWord(message);
+    if (answer.answer !== 'accept' || word === null || !state.continueWith(word)) return;
+    const { policyStep } = word;
+    logger.warn({ policyStep, policyRoot: toHex(word.policyRoot) }, "going on as the recipe's author says");
+    for await (const manifest of inbox.stored('manifest', recipe.recipeIdHex)) take(manifest);
+    await reconsider();
     wake.abort();
   }
 
@@ -258,21 +305,34 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   return {
     async start() {
       await policies.open();
+      for await (const message of inbox.stored('continuation', recipe.recipeIdHex)) {
+        const { answer, word } = judgeWord(message);
+        if (answer.answer === 'accept' && word !== null) state.continueWith(word);
+      }
       for await (const message of inbox.stored('manifest', recipe.recipeIdHex)) take(message);
       while (state.jump());
       gapSinceMs = null;
-      unlisten = inbox.on('manifest', (message, scope) => {
-        if (scope === recipe.recipeIdHex) take(message);
-      });
+      unlisten = [
+        inbox.on('manifest', (message, scope) => {
+          if (scope === recipe.recipeIdHex) take(message);
+        }),
+        inbox.on('continuation', (message, scope) => {
+          if (scope !== recipe.recipeIdHex) return;
+          takeWord(message).catch((error: unknown) =>
+            logger.error({ error: errorText(error) }, "the author's word was not taken in"),
+          );
+        }),
+      ];
       await removeUnknown();
       running = run();
     },
     async stop() {
-      unlisten?.();
+      for (const end of unlisten) end();
       stopping.abort();
       await running;
     },
     stageZero: (message) => judge(message).answer,
+    continuationStageZero: (message) => judgeWord(message).answer,
     announced: () => {
       const head = state.head();
       return head === null ? null : toPolicy(head);
@@ -295,6 +355,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
       readyStep: readyEntry()?.manifest.policyStep ?? null,
       fetching: fetching?.entry.policyRoot ?? null,
       equivocation: state.equivocation(),
+      continuation: continuedAt(state.continuations().at(-1)),
       problem,
     }),
   };

@@ -7,6 +7,8 @@ export interface ChainRecipe {
   readonly recipeIdHex: string;
   readonly recipe: {
     readonly model: RecipeModel;
+    /** hex Ed25519 key that may say which chain goes on */
+    readonly author: string;
     /** hex Ed25519 keys that may publish weights */
     readonly trainers: readonly string[];
     readonly staleness: Pick<RecipeStaleness, 'keepPolicies'>;

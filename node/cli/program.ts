@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { chatCommand } from './commands/chat.ts';
+import { continueCommand } from './commands/continue.ts';
 import { demoCommand } from './commands/demo.ts';
 import { devicesCommand } from './commands/devices.ts';
 import { evalCommand } from './commands/eval.ts';
@@ -48,6 +49,7 @@ ${EXIT_CODE_HELP}`,
     trainCommand(),
     verifyCommand(),
     submitCommand(),
+    continueCommand(),
     ...inspectCommands(),
     evalCommand(),
     chatCommand(),

@@ -2,6 +2,7 @@
 // Source: spec/rollouts.md "Order of checks". Recipes and offers are announced before anything is known of them:
 // they pass on their signature, and what they name is checked when it is fetched.
 
+import type { PolicyChainService } from '../../shardcast/chain.ts';
 import { createSlotRegister, type SlotRegister } from '../../verifier/checks/slots.ts';
 import {
   createGroupStageZero,
@@ -11,6 +12,7 @@ import {
 } from '../../verifier/checks/stage-zero.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
+import { decodeContinuation } from '../protocol/continuation.ts';
 import { decodeGroup } from '../protocol/group.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
 import { decodeOffer } from '../protocol/offer.ts';
@@ -73,6 +75,15 @@ export function createStageZero(init: StageZeroInit): StageZeroChecks {
     isQuarantined: init.isQuarantined,
     nowMs: () => systemClock.nowMs(),
   });
+  /** A check that the chain of the recipe makes. */
+  const ofChain =
+    (decode: Parameters<typeof recipeOf>[0], checkOf: (chain: PolicyChainService) => StageZero): StageZero =>
+    (message) => {
+      const id = recipeOf(decode, message.payload);
+      if (id === null) return reject('MALFORMED');
+      const followed = init.follows.get(id);
+      return followed === undefined ? ignore('UNKNOWN_RECIPE') : checkOf(followed.chain)(message);
+    };
   const anySlots = view(createSlotRegister());
   const checks: Record<MessageKind, StageZero> = {
     recipe: decodes(decodeRecipeAnnouncement),
@@ -84,11 +95,8 @@ export function createStageZero(init: StageZeroInit): StageZeroChecks {
     },
     verdict: createVerdictStageZero(anySlots),
     secret: createSecretStageZero(anySlots),
-    manifest(message) {
-      const id = recipeOf(decodeManifest, message.payload);
-      if (id === null) return reject('MALFORMED');
-      return init.follows.get(id)?.chain.stageZero(message) ?? ignore('UNKNOWN_RECIPE');
-    },
+    manifest: ofChain(decodeManifest, (chain) => chain.stageZero),
+    continuation: ofChain(decodeContinuation, (chain) => chain.continuationStageZero),
   };
   return { checks, forgetBefore: (id, policyStep) => slots.get(id)?.forgetBefore(policyStep) };
 }

@@ -11,7 +11,7 @@ const MAX_SCOPES = 64;
 const MAX_AGE_MS = 10 * 60_000;
 
 /** The answers that time may change. */
-export const WORTH_WAITING: readonly CheckCode[] = ['UNKNOWN_ROOT', 'UNKNOWN_RECIPE', 'PARENT_UNKNOWN'];
+export const WORTH_WAITING: readonly CheckCode[] = ['UNKNOWN_ROOT', 'UNKNOWN_RECIPE', 'PARENT_UNKNOWN', 'EQUIVOCATION'];
 
 export interface Parked {
   readonly message: SignedMessage;

@@ -14,10 +14,10 @@ import { readPayloadHead } from './payload-head.ts';
 import type { Requests } from './streams.ts';
 
 const NETWORK_KINDS: readonly MessageKind[] = ['recipe', 'offer'];
-/** Manifests first, so that the roots of groups are known; groups before the verdicts on them. */
-const RECIPE_KINDS: readonly MessageKind[] = ['manifest', 'group', 'verdict', 'secret'];
+/** Manifests first (after what says which of two count), so that the roots of groups are known; groups before verdicts. */
+const RECIPE_KINDS: readonly MessageKind[] = ['continuation', 'manifest', 'group', 'verdict', 'secret'];
 /** What the floor does not touch: the chain of manifests is short and shows who may sign what. */
-const KEPT_WHOLE: readonly MessageKind[] = ['manifest', 'recipe', 'offer'];
+const KEPT_WHOLE: readonly MessageKind[] = ['continuation', 'manifest', 'recipe', 'offer'];
 const REQUEST_MAX_BYTES = CURSOR_MAX_BYTES + 64;
 /** Room for status, cursor and the length of each field. */
 const PAGE_BYTES = SYNC_PAGE_MAX_BYTES - CURSOR_MAX_BYTES - 64;

@@ -20,6 +20,7 @@ export type CheckCode =
   | 'RATE_LIMITED'
   | 'QUARANTINED'
   | 'NOT_A_TRAINER'
+  | 'NOT_THE_AUTHOR'
   | 'NOT_A_VERIFIER'
   | 'EQUIVOCATION'
   | 'PARENT_UNKNOWN'

@@ -71,3 +71,6 @@ export const OFFER_MAX_ENTRIES: number = 256;
 export const SHORT_TEXT_MAX: number = 64;
 /** The note of an evidence, in UTF-16 units. Our own. */
 export const NOTE_MAX: number = 512;
+
+/** Trainer keys that one continuation revokes; a recipe names at most 64. */
+export const MAX_REVOKED_KEYS = 64;

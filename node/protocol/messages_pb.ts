@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file messages.proto.
  */
 export const file_messages: GenFile = /*@__PURE__*/
-  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIObXVybXVyYXRpb24udjEidQoIRW52ZWxvcGUSDAoEa2luZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEhIKCm5ldHdvcmtfaWQYAyABKAwSEgoKcHVibGljX2tleRgEIAEoDBIPCgdwYXlsb2FkGAUgASgMEhEKCXNpZ25hdHVyZRgGIAEoDCIrCgdCbG9iUmVmEgwKBGhhc2gYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCJOChJSZWNpcGVBbm5vdW5jZW1lbnQSJwoGcmVjaXBlGAEgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZhIPCgd0aW1lX21zGAIgASgEIqwBCgVHcm91cBIRCglyZWNpcGVfaWQYASABKAwSEwoLcG9saWN5X3N0ZXAYAiABKA0SEwoLcG9saWN5X3Jvb3QYAyABKAwSDwoHcGVlcl9pZBgEIAEoDBIMCgRzbG90GAUgASgNEg8KB3Jld2FyZHMYBiADKBISDwoHbGVuZ3RocxgHIAMoDRIRCglib2R5X2hhc2gYCCABKAwSEgoKYm9keV9ieXRlcxgJIAEoDSJMCghTZXF1ZW5jZRIOCgZ0b2tlbnMYASADKA0SEAoIbG9ncHJvYnMYAiADKAISDgoGZmluaXNoGAMgASgNEg4KBnByb29mcxgEIAEoDCJDCgRCb2R5Eg4KBnByb21wdBgBIAMoDRIrCglzZXF1ZW5jZXMYAiADKAsyGC5tdXJtdXJhdGlvbi52MS5TZXF1ZW5jZSLyAQoIRXZpZGVuY2USFQoIc2VxdWVuY2UYASABKA1IAIgBARIVCghwb3NpdGlvbhgCIAEoDUgBiAEBEg4KAXUYAyABKAFIAogBARIOCgF4GAQgASgBSAOIAQESDgoBeRgFIAEoAUgEiAEBEhUKCG1lYXN1cmVkGAYgASgBSAWIAQESEgoFbGltaXQYByABKAFIBogBARIRCgRub3RlGAggASgJSAeIAQFCCwoJX3NlcXVlbmNlQgsKCV9wb3NpdGlvbkIECgJfdUIECgJfeEIECgJfeUILCglfbWVhc3VyZWRCCAoGX2xpbWl0QgcKBV9ub3RlIsMBChJWZXJpZmljYXRpb25MaW1pdHMSDQoFZGVsdGEYASABKAESGQoRbWF4X2xvZ3Byb2JfZHJpZnQYAiABKAESHgoWbWF4X21lYW5fbG9ncHJvYl9kcmlmdBgDIAEoARIfChdtYXhfZXhwb25lbnRfbWlzbWF0Y2hlcxgEIAEoDRIfChdtYXhfbWFudGlzc2FfZXJyb3JfbWVhbhgFIAEoARIhChltYXhfbWFudGlzc2FfZXJyb3JfbWVkaWFuGAYgASgBIpECCgdWZXJkaWN0EhEKCXJlY2lwZV9pZBgBIAEoDBITCgtwb2xpY3lfc3RlcBgCIAEoDRIQCghncm91cF9pZBgDIAEoDBIPCgdwZWVyX2lkGAQgASgMEgwKBHNsb3QYBSABKA0SDgoGYW5zd2VyGAYgASgJEgwKBGNvZGUYByABKAkSKgoIZXZpZGVuY2UYCCABKAsyGC5tdXJtdXJhdGlvbi52MS5FdmlkZW5jZRIyCgZsaW1pdHMYCSABKAsyIi5tdXJtdXJhdGlvbi52MS5WZXJpZmljYXRpb25MaW1pdHMSEwoLc2VjcmV0X2hhc2gYCiABKAwSGgoSc2VxdWVuY2VzX3JlcGxheWVkGAsgASgNIpADCghNYW5pZmVzdBIRCglyZWNpcGVfaWQYASABKAwSEwoLcG9saWN5X3N0ZXAYAiABKA0SEwoLcG9saWN5X3Jvb3QYAyABKAwSEwoLcGFyZW50X3Jvb3QYBCABKAwSDwoHdGltZV9tcxgFIAEoBBIqCgRmdWxsGAYgASgLMhwubXVybXVyYXRpb24udjEuRnVsbEVuY29kaW5nEiwKCWFkbWlzc2lvbhgHIAEoCzIZLm11cm11cmF0aW9uLnYxLkFkbWlzc2lvbhIuCgZyZWNvcmQYCCABKAsyHi5tdXJtdXJhdGlvbi52MS5UcmFpbmluZ1JlY29yZBIPCgdjbG9zaW5nGAkgASgIEicKBmNvbmZpZxgKIAEoCzIXLm11cm11cmF0aW9uLnYxLkJsb2JSZWYSKgoJdG9rZW5pemVyGAsgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZhIxChB0b2tlbml6ZXJfY29uZmlnGAwgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZiJNCgxGdWxsRW5jb2RpbmcSEgoKc2l6ZV9ieXRlcxgBIAEoBBITCgtzaGFyZF9ieXRlcxgCIAEoDRIUCgxzaGFyZF9oYXNoZXMYAyADKAwiNgoJQWRtaXNzaW9uEhMKC3dhbnRfZ3JvdXBzGAEgASgNEhQKDGFjdGl2ZV9wZWVycxgCIAEoDSKIAQoOVHJhaW5pbmdSZWNvcmQSKQoIY29uc3VtZWQYASABKAsyFy5tdXJtdXJhdGlvbi52MS5CbG9iUmVmEhwKFG9wdGltaXplcl9zdGF0ZV9oYXNoGAIgASgMEi0KDG5vdF9jb25zdW1lZBgDIAEoCzIXLm11cm11cmF0aW9uLnYxLkJsb2JSZWYimgEKDFRyYWluZXJPZmZlchIVCg1hcmNoaXRlY3R1cmVzGAEgAygJEhYKDm1heF9wYXJhbWV0ZXJzGAIgASgEEhsKE3RyYWluaW5nX3JlY2lwZV9pZHMYAyADKAwSDwoHdGltZV9tcxgEIAEoBBIPCgdhY2NlcHRzGAUgASgJEhwKFGluaXRpYWxfcG9saWN5X3Jvb3RzGAYgAygMIlkKClN0ZXBTZWNyZXQSEQoJcmVjaXBlX2lkGAEgASgMEhMKC3BvbGljeV9zdGVwGAIgASgNEhMKC3NlY3JldF9oYXNoGAMgASgMEg4KBnNlY3JldBgEIAEoDCI7CgtCbG9iUmVxdWVzdBIMCgRoYXNoGAEgASgMEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKA0iPgoKQmxvYkFuc3dlchIOCgZzdGF0dXMYASABKAkSEgoKc2l6ZV9ieXRlcxgCIAEoBBIMCgRkYXRhGAMgASgMIjAKC1N5bmNSZXF1ZXN0EhEKCXJlY2lwZV9pZBgBIAEoDBIOCgZjdXJzb3IYAiABKAwiRAoKU3luY0Fuc3dlchIOCgZzdGF0dXMYASABKAkSEQoJZW52ZWxvcGVzGAIgAygMEhMKC25leHRfY3Vyc29yGAMgASgMIh0KC0hhdmVSZXF1ZXN0Eg4KBmhhc2hlcxgBIAMoDCIqCgpIYXZlQW5zd2VyEg4KBnN0YXR1cxgBIAEoCRIMCgRiaXRzGAIgASgMIjMKDVBlZXJBZGRyZXNzZXMSDwoHcGVlcl9pZBgBIAEoDBIRCglhZGRyZXNzZXMYAiADKAkiOwoLUGVlcnNBbnN3ZXISLAoFcGVlcnMYASADKAsyHS5tdXJtdXJhdGlvbi52MS5QZWVyQWRkcmVzc2VzYgZwcm90bzM");
+  fileDesc("Cg5tZXNzYWdlcy5wcm90bxIObXVybXVyYXRpb24udjEidQoIRW52ZWxvcGUSDAoEa2luZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgNEhIKCm5ldHdvcmtfaWQYAyABKAwSEgoKcHVibGljX2tleRgEIAEoDBIPCgdwYXlsb2FkGAUgASgMEhEKCXNpZ25hdHVyZRgGIAEoDCIrCgdCbG9iUmVmEgwKBGhhc2gYASABKAwSEgoKc2l6ZV9ieXRlcxgCIAEoBCJOChJSZWNpcGVBbm5vdW5jZW1lbnQSJwoGcmVjaXBlGAEgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZhIPCgd0aW1lX21zGAIgASgEIqwBCgVHcm91cBIRCglyZWNpcGVfaWQYASABKAwSEwoLcG9saWN5X3N0ZXAYAiABKA0SEwoLcG9saWN5X3Jvb3QYAyABKAwSDwoHcGVlcl9pZBgEIAEoDBIMCgRzbG90GAUgASgNEg8KB3Jld2FyZHMYBiADKBISDwoHbGVuZ3RocxgHIAMoDRIRCglib2R5X2hhc2gYCCABKAwSEgoKYm9keV9ieXRlcxgJIAEoDSJMCghTZXF1ZW5jZRIOCgZ0b2tlbnMYASADKA0SEAoIbG9ncHJvYnMYAiADKAISDgoGZmluaXNoGAMgASgNEg4KBnByb29mcxgEIAEoDCJDCgRCb2R5Eg4KBnByb21wdBgBIAMoDRIrCglzZXF1ZW5jZXMYAiADKAsyGC5tdXJtdXJhdGlvbi52MS5TZXF1ZW5jZSLyAQoIRXZpZGVuY2USFQoIc2VxdWVuY2UYASABKA1IAIgBARIVCghwb3NpdGlvbhgCIAEoDUgBiAEBEg4KAXUYAyABKAFIAogBARIOCgF4GAQgASgBSAOIAQESDgoBeRgFIAEoAUgEiAEBEhUKCG1lYXN1cmVkGAYgASgBSAWIAQESEgoFbGltaXQYByABKAFIBogBARIRCgRub3RlGAggASgJSAeIAQFCCwoJX3NlcXVlbmNlQgsKCV9wb3NpdGlvbkIECgJfdUIECgJfeEIECgJfeUILCglfbWVhc3VyZWRCCAoGX2xpbWl0QgcKBV9ub3RlIsMBChJWZXJpZmljYXRpb25MaW1pdHMSDQoFZGVsdGEYASABKAESGQoRbWF4X2xvZ3Byb2JfZHJpZnQYAiABKAESHgoWbWF4X21lYW5fbG9ncHJvYl9kcmlmdBgDIAEoARIfChdtYXhfZXhwb25lbnRfbWlzbWF0Y2hlcxgEIAEoDRIfChdtYXhfbWFudGlzc2FfZXJyb3JfbWVhbhgFIAEoARIhChltYXhfbWFudGlzc2FfZXJyb3JfbWVkaWFuGAYgASgBIpECCgdWZXJkaWN0EhEKCXJlY2lwZV9pZBgBIAEoDBITCgtwb2xpY3lfc3RlcBgCIAEoDRIQCghncm91cF9pZBgDIAEoDBIPCgdwZWVyX2lkGAQgASgMEgwKBHNsb3QYBSABKA0SDgoGYW5zd2VyGAYgASgJEgwKBGNvZGUYByABKAkSKgoIZXZpZGVuY2UYCCABKAsyGC5tdXJtdXJhdGlvbi52MS5FdmlkZW5jZRIyCgZsaW1pdHMYCSABKAsyIi5tdXJtdXJhdGlvbi52MS5WZXJpZmljYXRpb25MaW1pdHMSEwoLc2VjcmV0X2hhc2gYCiABKAwSGgoSc2VxdWVuY2VzX3JlcGxheWVkGAsgASgNIpADCghNYW5pZmVzdBIRCglyZWNpcGVfaWQYASABKAwSEwoLcG9saWN5X3N0ZXAYAiABKA0SEwoLcG9saWN5X3Jvb3QYAyABKAwSEwoLcGFyZW50X3Jvb3QYBCABKAwSDwoHdGltZV9tcxgFIAEoBBIqCgRmdWxsGAYgASgLMhwubXVybXVyYXRpb24udjEuRnVsbEVuY29kaW5nEiwKCWFkbWlzc2lvbhgHIAEoCzIZLm11cm11cmF0aW9uLnYxLkFkbWlzc2lvbhIuCgZyZWNvcmQYCCABKAsyHi5tdXJtdXJhdGlvbi52MS5UcmFpbmluZ1JlY29yZBIPCgdjbG9zaW5nGAkgASgIEicKBmNvbmZpZxgKIAEoCzIXLm11cm11cmF0aW9uLnYxLkJsb2JSZWYSKgoJdG9rZW5pemVyGAsgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZhIxChB0b2tlbml6ZXJfY29uZmlnGAwgASgLMhcubXVybXVyYXRpb24udjEuQmxvYlJlZiJNCgxGdWxsRW5jb2RpbmcSEgoKc2l6ZV9ieXRlcxgBIAEoBBITCgtzaGFyZF9ieXRlcxgCIAEoDRIUCgxzaGFyZF9oYXNoZXMYAyADKAwiNgoJQWRtaXNzaW9uEhMKC3dhbnRfZ3JvdXBzGAEgASgNEhQKDGFjdGl2ZV9wZWVycxgCIAEoDSKIAQoOVHJhaW5pbmdSZWNvcmQSKQoIY29uc3VtZWQYASABKAsyFy5tdXJtdXJhdGlvbi52MS5CbG9iUmVmEhwKFG9wdGltaXplcl9zdGF0ZV9oYXNoGAIgASgMEi0KDG5vdF9jb25zdW1lZBgDIAEoCzIXLm11cm11cmF0aW9uLnYxLkJsb2JSZWYihwEKDENvbnRpbnVhdGlvbhIRCglyZWNpcGVfaWQYASABKAwSEwoLcG9saWN5X3N0ZXAYAiABKA0SEwoLcG9saWN5X3Jvb3QYAyABKAwSEwoLdHJhaW5lcl9rZXkYBCABKAwSFAoMcmV2b2tlZF9rZXlzGAUgAygMEg8KB3RpbWVfbXMYBiABKAQimgEKDFRyYWluZXJPZmZlchIVCg1hcmNoaXRlY3R1cmVzGAEgAygJEhYKDm1heF9wYXJhbWV0ZXJzGAIgASgEEhsKE3RyYWluaW5nX3JlY2lwZV9pZHMYAyADKAwSDwoHdGltZV9tcxgEIAEoBBIPCgdhY2NlcHRzGAUgASgJEhwKFGluaXRpYWxfcG9saWN5X3Jvb3RzGAYgAygMIlkKClN0ZXBTZWNyZXQSEQoJcmVjaXBlX2lkGAEgASgMEhMKC3BvbGljeV9zdGVwGAIgASgNEhMKC3NlY3JldF9oYXNoGAMgASgMEg4KBnNlY3JldBgEIAEoDCI7CgtCbG9iUmVxdWVzdBIMCgRoYXNoGAEgASgMEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKA0iPgoKQmxvYkFuc3dlchIOCgZzdGF0dXMYASABKAkSEgoKc2l6ZV9ieXRlcxgCIAEoBBIMCgRkYXRhGAMgASgMIjAKC1N5bmNSZXF1ZXN0EhEKCXJlY2lwZV9pZBgBIAEoDBIOCgZjdXJzb3IYAiABKAwiRAoKU3luY0Fuc3dlchIOCgZzdGF0dXMYASABKAkSEQoJZW52ZWxvcGVzGAIgAygMEhMKC25leHRfY3Vyc29yGAMgASgMIh0KC0hhdmVSZXF1ZXN0Eg4KBmhhc2hlcxgBIAMoDCIqCgpIYXZlQW5zd2VyEg4KBnN0YXR1cxgBIAEoCRIMCgRiaXRzGAIgASgMIjMKDVBlZXJBZGRyZXNzZXMSDwoHcGVlcl9pZBgBIAEoDBIRCglhZGRyZXNzZXMYAiADKAkiOwoLUGVlcnNBbnN3ZXISLAoFcGVlcnMYASADKAsyHS5tdXJtdXJhdGlvbi52MS5QZWVyQWRkcmVzc2VzYgZwcm90bzM");
 
 /**
  * Signature: Ed25519 over "murmuration/<kind>/1" ‖ networkId[32] ‖ payload, as received.
@@ -562,6 +562,56 @@ export const TrainingRecordSchema: GenMessage<TrainingRecord> = /*@__PURE__*/
   messageDesc(file_messages, 12);
 
 /**
+ * kind "continuation": the recipe's author says which chain goes on after two were signed, and who signs no more
+ *
+ * @generated from message murmuration.v1.Continuation
+ */
+export type Continuation = Message<"murmuration.v1.Continuation"> & {
+  /**
+   * @generated from field: bytes recipe_id = 1;
+   */
+  recipeId: Uint8Array;
+
+  /**
+   * @generated from field: uint32 policy_step = 2;
+   */
+  policyStep: number;
+
+  /**
+   * what is followed at that step
+   *
+   * @generated from field: bytes policy_root = 3;
+   */
+  policyRoot: Uint8Array;
+
+  /**
+   * who signed it
+   *
+   * @generated from field: bytes trainer_key = 4;
+   */
+  trainerKey: Uint8Array;
+
+  /**
+   * trainers whose other manifests of that step and later ones count no more
+   *
+   * @generated from field: repeated bytes revoked_keys = 5;
+   */
+  revokedKeys: Uint8Array[];
+
+  /**
+   * @generated from field: uint64 time_ms = 6;
+   */
+  timeMs: bigint;
+};
+
+/**
+ * Describes the message murmuration.v1.Continuation.
+ * Use `create(ContinuationSchema)` to create a new message.
+ */
+export const ContinuationSchema: GenMessage<Continuation> = /*@__PURE__*/
+  messageDesc(file_messages, 13);
+
+/**
  * kind "offer": also the heartbeat of the recipes it is training.
  *
  * @generated from message murmuration.v1.TrainerOffer
@@ -607,7 +657,7 @@ export type TrainerOffer = Message<"murmuration.v1.TrainerOffer"> & {
  * Use `create(TrainerOfferSchema)` to create a new message.
  */
 export const TrainerOfferSchema: GenMessage<TrainerOffer> = /*@__PURE__*/
-  messageDesc(file_messages, 13);
+  messageDesc(file_messages, 14);
 
 /**
  * kind "secret"
@@ -643,7 +693,7 @@ export type StepSecret = Message<"murmuration.v1.StepSecret"> & {
  * Use `create(StepSecretSchema)` to create a new message.
  */
 export const StepSecretSchema: GenMessage<StepSecret> = /*@__PURE__*/
-  messageDesc(file_messages, 14);
+  messageDesc(file_messages, 15);
 
 /**
  * Streams. Each request and answer is one length-prefixed message (unsigned varint), bounded by limits.ts.
@@ -674,7 +724,7 @@ export type BlobRequest = Message<"murmuration.v1.BlobRequest"> & {
  * Use `create(BlobRequestSchema)` to create a new message.
  */
 export const BlobRequestSchema: GenMessage<BlobRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 15);
+  messageDesc(file_messages, 16);
 
 /**
  * @generated from message murmuration.v1.BlobAnswer
@@ -703,7 +753,7 @@ export type BlobAnswer = Message<"murmuration.v1.BlobAnswer"> & {
  * Use `create(BlobAnswerSchema)` to create a new message.
  */
 export const BlobAnswerSchema: GenMessage<BlobAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 16);
+  messageDesc(file_messages, 17);
 
 /**
  * @generated from message murmuration.v1.SyncRequest
@@ -729,7 +779,7 @@ export type SyncRequest = Message<"murmuration.v1.SyncRequest"> & {
  * Use `create(SyncRequestSchema)` to create a new message.
  */
 export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 17);
+  messageDesc(file_messages, 18);
 
 /**
  * @generated from message murmuration.v1.SyncAnswer
@@ -758,7 +808,7 @@ export type SyncAnswer = Message<"murmuration.v1.SyncAnswer"> & {
  * Use `create(SyncAnswerSchema)` to create a new message.
  */
 export const SyncAnswerSchema: GenMessage<SyncAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 18);
+  messageDesc(file_messages, 19);
 
 /**
  * @generated from message murmuration.v1.HaveRequest
@@ -775,7 +825,7 @@ export type HaveRequest = Message<"murmuration.v1.HaveRequest"> & {
  * Use `create(HaveRequestSchema)` to create a new message.
  */
 export const HaveRequestSchema: GenMessage<HaveRequest> = /*@__PURE__*/
-  messageDesc(file_messages, 19);
+  messageDesc(file_messages, 20);
 
 /**
  * @generated from message murmuration.v1.HaveAnswer
@@ -799,7 +849,7 @@ export type HaveAnswer = Message<"murmuration.v1.HaveAnswer"> & {
  * Use `create(HaveAnswerSchema)` to create a new message.
  */
 export const HaveAnswerSchema: GenMessage<HaveAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 20);
+  messageDesc(file_messages, 21);
 
 /**
  * /murmuration/peers/1: whom the asked peer is connected to. The request is empty.
@@ -825,7 +875,7 @@ export type PeerAddresses = Message<"murmuration.v1.PeerAddresses"> & {
  * Use `create(PeerAddressesSchema)` to create a new message.
  */
 export const PeerAddressesSchema: GenMessage<PeerAddresses> = /*@__PURE__*/
-  messageDesc(file_messages, 21);
+  messageDesc(file_messages, 22);
 
 /**
  * @generated from message murmuration.v1.PeersAnswer
@@ -842,5 +892,5 @@ export type PeersAnswer = Message<"murmuration.v1.PeersAnswer"> & {
  * Use `create(PeersAnswerSchema)` to create a new message.
  */
 export const PeersAnswerSchema: GenMessage<PeersAnswer> = /*@__PURE__*/
-  messageDesc(file_messages, 22);
+  messageDesc(file_messages, 23);
 

@@ -47,7 +47,7 @@ export interface SignedMessage {
   readonly envelope: Uint8Array;
 }
 
-export type MessageKind = 'recipe' | 'group' | 'verdict' | 'manifest' | 'offer' | 'secret';
+export type MessageKind = 'recipe' | 'group' | 'verdict' | 'manifest' | 'continuation' | 'offer' | 'secret';
 
 /** Stage 0 of one kind: cheap, no model, < 5 ms. */
 export type StageZero = (message: SignedMessage) => CheckAnswer | Promise<CheckAnswer>;

@@ -26,6 +26,7 @@ export const CHANNEL_OF_KIND: Readonly<Record<MessageKind, Channel>> = {
   verdict: 'verdicts',
   secret: 'verdicts',
   manifest: 'weights',
+  continuation: 'weights',
 };
 
 /** Every kind there is. */

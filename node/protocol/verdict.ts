@@ -60,6 +60,7 @@ const CODES: Readonly<Record<CheckCode, true>> = {
   RATE_LIMITED: true,
   QUARANTINED: true,
   NOT_A_TRAINER: true,
+  NOT_THE_AUTHOR: true,
   NOT_A_VERIFIER: true,
   EQUIVOCATION: true,
   PARENT_UNKNOWN: true,

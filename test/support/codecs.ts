@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { decodeBody, encodeBody } from '../../node/protocol/body.ts';
 import { sha256 } from '../../node/protocol/bytes.ts';
+import { decodeContinuation, encodeContinuation } from '../../node/protocol/continuation.ts';
 import { decodeGroup, encodeGroup } from '../../node/protocol/group.ts';
 import {
   BODY_MAX_BYTES,
@@ -26,6 +27,14 @@ const status = fc.constantFrom('ok' as const, 'missing' as const, 'busy' as cons
 const secret = record({ recipeId: hash32, policyStep: u32, shown: fc.boolean(), secret: hash32 }).map(
   ({ shown, secret, ...rest }) => ({ ...rest, secretHash: sha256(secret), secret: shown ? secret : null }),
 );
+const continuation = record({
+  recipeId: hash32,
+  policyStep: u32,
+  policyRoot: hash32,
+  trainerKey: fc.constant(sha256('goes on')),
+  revokedKeys: fc.array(hash32, { maxLength: 4 }),
+  timeMs,
+});
 const listedPeer = record({ peerId, addresses: fc.array(fc.string({ maxLength: 40 }), { maxLength: 8 }) });
 
 /** A codec, free of its type of message. */
@@ -53,6 +62,7 @@ export const MESSAGE_CODECS: readonly MessageCodec[] = [
   codec('body', BODY_MAX_BYTES, body, encodeBody, decodeBody),
   codec('verdict', PAYLOAD_MAX_BYTES, verdict, encodeVerdict, decodeVerdict),
   codec('manifest', PAYLOAD_MAX_BYTES, manifest, encodeManifest, decodeManifest),
+  codec('continuation', PAYLOAD_MAX_BYTES, continuation, encodeContinuation, decodeContinuation),
   codec('offer', PAYLOAD_MAX_BYTES, offer, encodeOffer, decodeOffer),
   codec('secret', PAYLOAD_MAX_BYTES, secret, encodeSecret, decodeSecret),
   codec(

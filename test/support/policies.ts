@@ -34,13 +34,18 @@ export function policyAt(n: number): TestPolicy {
   return { weights: writeSafetensors(weights, 'BF16'), root: toHex(policyRoot(weights)) };
 }
 
-/** The part of a recipe that shardcast reads. @param trainers hex keys */
-export function chainRecipe(trainers: readonly string[], keepPolicies: number = 5): ChainRecipe {
+/** The part of a recipe that shardcast reads. @param trainers hex keys @param author hex key, the first trainer's by default */
+export function chainRecipe(
+  trainers: readonly string[],
+  keepPolicies: number = 5,
+  author: string = trainers[0] ?? '',
+): ChainRecipe {
   const recipeId = sha256('a recipe');
   return {
     recipeId,
     recipeIdHex: toHex(recipeId),
     recipe: {
+      author,
       trainers,
       staleness: { keepPolicies },
       model: {

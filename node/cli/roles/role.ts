@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises';
 import type { RecipeModel } from '../../../recipes/sections.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import { errorText, isSwarmError } from '../../protocol/errors.ts';
+import { type ContinuationRequest, sayContinuation } from '../continuation.ts';
 import { type ControlHandler, controlSocketPath, serveControl } from '../control.ts';
 import { createReporter, type EmitEvent } from '../events.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
@@ -113,6 +114,11 @@ function controlHandlers(participant: Participant, starting: Promise<Role>): Rea
     ...Object.fromEntries(INSPECT_METHODS.map((method) => [method, ask(method)])),
     identity: async () => ({ publicKey: toHex(participant.keyPair.publicKey) }),
     submit: submitHandler(participant),
+    continue: async (params) =>
+      sayContinuation(
+        { ...participant, clock: systemClock, ownKey: toHex(participant.keyPair.publicKey) },
+        params as unknown as ContinuationRequest,
+      ),
   };
 }
 

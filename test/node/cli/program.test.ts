@@ -8,7 +8,7 @@ import { runInProcess } from '../../support/run-program.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
-  ...['chat', 'demo', 'node', 'train', 'verify', 'submit', 'recipes', 'status', 'peers'],
+  ...['chat', 'demo', 'node', 'train', 'verify', 'submit', 'continue', 'recipes', 'status', 'peers'],
   ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'devices', 'id'],
 ];
 

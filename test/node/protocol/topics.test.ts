@@ -23,6 +23,7 @@ describe('topics', () => {
     assert.equal(topicOf('main', 'verdict', RECIPE), `/murmuration/main/${RECIPE}/verdicts/1`);
     assert.equal(topicOf('main', 'secret', RECIPE), `/murmuration/main/${RECIPE}/verdicts/1`);
     assert.equal(topicOf('main', 'manifest', RECIPE), `/murmuration/main/${RECIPE}/weights/1`);
+    assert.equal(topicOf('main', 'continuation', RECIPE), `/murmuration/main/${RECIPE}/weights/1`);
     assert.throws(() => topicOf('main', 'group', null), { code: 'INTERNAL' });
   });
 
