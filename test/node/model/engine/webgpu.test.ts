@@ -109,8 +109,6 @@ onSwiftShader(import.meta.filename, () => {
     const { config } = randomModel({ attentionBias: true });
     const graphs = {
       generation: buildDecodeGraph(config, 'probabilities', 'device'),
-      'prompts into the cache': buildAppendRowsGraph(config),
-      reading: buildPrefillGraph(config, { hidden: false, caches: true }),
       replay: buildCompletionGraph(config, 'scores'),
       training: buildTrainingGraph(config, (_graph, { logprobs }) => neg(reduceSum(logprobs)), { tokenCount: 20 }),
     };
@@ -123,7 +121,7 @@ onSwiftShader(import.meta.filename, () => {
         `${name}: ${JSON.stringify(handedBack)}`,
       );
     }
-    const { handedBack } = await nodePlacement(graphs.reading, { device: 'cpu', threads: 1 });
+    const { handedBack } = await nodePlacement(buildPrefillGraph(config), { device: 'cpu', threads: 1 });
     assert.ok(handedBack.some(({ op, bytes }) => op === 'FusedMatMul' && bytes > 512));
   });
 
