@@ -170,6 +170,8 @@ export interface RecipeGrpo {
   readonly promptsPerStep: number;
   readonly sequencesPerUpdate: number;
   readonly maxUpdatesPerStep: number;
+  readonly slowWhenStale: boolean;
+  readonly maxDrift?: number;
   readonly maxSteps?: number;
 }
 
@@ -204,6 +206,18 @@ export const grpoSchema: z.ZodType<RecipeGrpo> = z
     promptsPerStep: z.int().min(1).max(65_536).default(256).describe('useful groups that make a policy step'),
     sequencesPerUpdate: z.int().min(1).max(1_048_576).default(512).describe('sequences in one optimizer update'),
     maxUpdatesPerStep: z.int().min(1).max(1024).default(8).describe('most optimizer updates in a policy step'),
+    slowWhenStale: z
+      .boolean()
+      .default(false)
+      .describe('brake: multiply the learning rate by the root of the effective share of the batch'),
+    maxDrift: z
+      .number()
+      .gt(0)
+      .max(100)
+      .exactOptional()
+      .describe(
+        'brake: leave out rollouts below average whose tokens lost more log-prob than this on average, in nats',
+      ),
     maxSteps: z.int().min(1).max(100_000_000).exactOptional().describe('policy steps after which training ends'),
   })
   .superRefine((grpo, context) => {

@@ -43,6 +43,8 @@ export interface StepMetrics {
   readonly updates: number;
   readonly groups: number;
   readonly sequences: number;
+  /** left out by the brake on drifted rollouts, or because they did not fit the updates */
+  readonly leftOut: number;
   /** completion tokens trained on */
   readonly tokens: number;
   readonly tokensPerSecond: number;
@@ -59,6 +61,8 @@ export interface StepFacts {
   /** publications when the batch was formed */
   readonly policyStepBefore: number;
   readonly groups: readonly LearnGroup[];
+  /** that had an advantage */
+  readonly sequences: number;
   readonly updates: readonly UpdateMetrics[];
   readonly arrivals: Arrivals;
   readonly seconds: StepSeconds;
@@ -82,6 +86,7 @@ export function stepMetrics(facts: StepFacts): StepMetrics {
   const batchLengths = groups.flatMap(({ announcement }) => announcement.lengths);
   const lags = groups.map((group) => lagOf(group, facts.policyStepBefore));
   const tokens = total(updates.map((update) => update.tokens));
+  const taken = total(updates.map((update) => update.sequences));
   const isSome = arrivals.sequences > 0;
   return {
     trainStep: facts.trainStep,
@@ -104,7 +109,8 @@ export function stepMetrics(facts: StepFacts): StepMetrics {
     learningRate: updates.at(-1)?.learningRate ?? 0,
     updates: updates.length,
     groups: groups.length,
-    sequences: total(updates.map((update) => update.sequences)),
+    sequences: taken,
+    leftOut: facts.sequences - taken,
     tokens,
     tokensPerSecond: tokens / Math.max(1e-3, total(Object.values(seconds))),
     seconds,

@@ -12,6 +12,7 @@ import { isSwarmError } from '../node/protocol/errors.ts';
 import type { TrainSequence, UpdateMetrics } from './engine/engine.ts';
 import { type Gathered, gatherBatch } from './gather.ts';
 import { advantages } from './grpo/advantages.ts';
+import { isDrifted } from './grpo/drifted.ts';
 import { LOSSES } from './grpo/losses.ts';
 import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
 import { type StepMetrics, type StepSeconds, stepMetrics } from './metrics.ts';
@@ -88,6 +89,7 @@ async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | n
     isPublished,
     policyStepBefore: before.policyStep,
     groups,
+    sequences: sequences.length,
     updates,
     arrivals: pool.takeArrivals(),
     seconds,
@@ -113,18 +115,17 @@ async function update(
   batch: readonly TrainSequence[],
 ): Promise<UpdateMetrics[] | null> {
   const { engine, logger } = components;
-  const { sequencesPerUpdate, maxUpdatesPerStep, loss } = init.recipe.recipe.grpo;
-  const parts = inParts(batch, sequencesPerUpdate, maxUpdatesPerStep);
-  const needsOld = LOSSES[loss].readsOld && parts.length > 1;
+  const { sequencesPerUpdate, maxUpdatesPerStep, loss, maxDrift } = init.recipe.recipe.grpo;
+  const isSplit = batch.length > sequencesPerUpdate && maxUpdatesPerStep > 1;
+  const needsOld = (LOSSES[loss].readsOld && isSplit) || maxDrift !== undefined;
   const old = needsOld ? await engine.logprobs(batch) : [];
+  const learned = needsOld ? batch.map((each, i) => ({ ...each, logprobsOld: old[i]! })) : batch;
+  // A brake: what the policy has left behind, and was bad, is left out.
+  const kept = maxDrift === undefined ? learned : learned.filter((each, i) => !isDrifted(each, old[i]!, maxDrift));
   const metrics: UpdateMetrics[] = [];
-  let at = 0;
   try {
-    for (const part of parts) {
-      const from = at;
-      at += part.length;
-      const sequences = needsOld ? part.map((each, i) => ({ ...each, logprobsOld: old[from + i]! })) : part;
-      metrics.push(await engine.update(sequences, state.trainStep));
+    for (const part of inParts(kept, sequencesPerUpdate, maxUpdatesPerStep)) {
+      metrics.push(await engine.update(part, state.trainStep));
     }
     return metrics;
   } catch (error) {

@@ -280,6 +280,23 @@ test('when no group alone is to blame, the batch is dropped and training goes on
   assert.equal(made.trainer.counts().reasons['dropped.nonFinite'], 3);
 });
 
+test('bad rollouts that the policy has left behind are left out where the recipe says so', async (t) => {
+  const grpo = { promptsPerStep: 3, sequencesPerUpdate: 6, maxUpdatesPerStep: 2, learningRate: 1e-5 };
+  // The scripted engines: sampled at −0.1, −0.2, −0.3, …; −0.5 a token under the weights that learn.
+  for (const [maxDrift, sequences] of [
+    [0.2, 3],
+    [0.4, 12],
+  ] as const) {
+    const made = bench(t, { maxSteps: 1, recipe: trainerRecipe({ grpo: { ...grpo, maxDrift } }) });
+    await made.trainer.start();
+    const running = made.trainer.run();
+    for (const peer of PEERS) await made.accepted({ peer, policyStep: 0, slot: 0 });
+    await running;
+    assert.deepEqual([made.steps[0]!.sequences, made.steps[0]!.leftOut], [sequences, 12 - sequences]);
+    assert.ok(made.engine.updates.flatMap((each) => each.sequences).every((each) => each.logprobsOld !== undefined));
+  }
+});
+
 test('the order of the batch does not depend on arrival', async (t) => {
   const orders = await Promise.all(
     [

@@ -252,6 +252,7 @@ function engineInit(recipe: ResolvedRecipe, { start, placement, tokenizer }: Tra
     optimizer: { beta1: grpo.beta1, beta2: grpo.beta2, epsilon: grpo.epsilon, weightDecay: grpo.weightDecay },
     schedule: { learningRate: grpo.learningRate, warmupSteps: grpo.warmUpSteps },
     clipNorm: grpo.clipNorm,
+    slowWhenStale: grpo.slowWhenStale,
     ...placement,
   };
 }
