@@ -117,7 +117,7 @@ function readBody(bytes: Uint8Array): GroupBody {
   let prompt = new Uint32Array(0);
   const sequences: BodySequence[] = [];
   let tokensLeft = MAX_GROUP_TOKENS;
-  eachField(bytes, (number, field) => {
+  eachField(bytes, BODY_SEQUENCES, (number, field) => {
     if (number === BODY_PROMPT) prompt = readVarints('prompt', field.bytes(), MAX_PROMPT_TOKENS);
     else if (number === BODY_SEQUENCES) {
       if (sequences.length === MAX_GROUP_SIZE) throw malformed('sequences', `at most ${MAX_GROUP_SIZE} entries`);
@@ -134,7 +134,7 @@ function readSequence(bytes: Uint8Array, maxTokens: number): BodySequence {
   let logprobs = new Float32Array(0);
   let finish = 0;
   let proofs = new Uint8Array(0);
-  eachField(bytes, (number, field) => {
+  eachField(bytes, null, (number, field) => {
     if (number === SEQUENCE_TOKENS) tokens = readVarints('tokens', field.bytes(), maxTokens);
     else if (number === SEQUENCE_LOGPROBS) logprobs = readFloats('logprobs', field.bytes(), tokens.length);
     else if (number === SEQUENCE_FINISH) finish = field.uint32();
@@ -150,14 +150,18 @@ interface FieldReader {
   uint32(): number;
 }
 
-/** Calls `visit` for each field, which must read it. A repeated list must be sequences. */
-function eachField(bytes: Uint8Array, visit: (number: number, field: FieldReader) => void): void {
+/** Calls `visit` for each field, which must read it. @param repeated the one field that may come more than once */
+function eachField(
+  bytes: Uint8Array,
+  repeated: number | null,
+  visit: (number: number, field: FieldReader) => void,
+): void {
   const reader = new BinaryReader(bytes);
   let last = 0;
   while (reader.pos < reader.len) {
     const [number, wireType] = reader.tag();
     // Our encoder writes fields in order, and no list in two parts.
-    if (number < last || (number === last && number !== BODY_SEQUENCES)) throw malformed('body', 'fields in order');
+    if (number < last || (number === last && number !== repeated)) throw malformed('body', 'fields in order');
     last = number;
     const expect = (type: WireType): void => {
       if (wireType !== type) throw malformed('body', `wire type ${type} in field ${number}`, wireType);

@@ -2,8 +2,8 @@
 // Invariant: decoding throws nothing but SwarmError MALFORMED or TOO_LARGE, and holds at most a small multiple of the
 // message's size: fields are counted before protobuf makes an object of each.
 
-import type { DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { DescField, DescMessage, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { create, fromBinary, ScalarType, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { plainBytes } from './bytes.ts';
 import { SwarmError } from './errors.ts';
@@ -52,16 +52,37 @@ function boundFields(schema: DescMessage, label: string, bytes: Uint8Array, maxF
       const [number, wireType] = reader.tag();
       if (--left < 0) throw new SwarmError('TOO_LARGE', `a ${label} has at most ${maxFields} fields`, { maxFields });
       if (wireType === WireType.StartGroup) throw malformed(label, 'no groups');
+      const known = message.fields.find((field) => field.number === number);
+      if (known !== undefined && !mayHave(known, wireType)) throw malformed(label, `another type in field ${number}`);
       if (wireType !== WireType.LengthDelimited) {
         reader.skip(wireType, number);
         continue;
       }
       const content = reader.bytes();
-      const inner = message.fields.find((field) => field.number === number)?.message;
-      if (inner !== undefined) walk(inner, content);
+      if (known?.message !== undefined) walk(known.message, content);
     }
   };
   parsing(label, () => walk(schema, bytes));
+}
+
+/** Whether a field may come as this wire type. protobuf-es reads a scalar by its schema alone, and would read on elsewhere than we. */
+function mayHave(field: DescField, wireType: WireType): boolean {
+  if (wireType === WireType.LengthDelimited && field.fieldKind === 'list') return true;
+  return wireType === (field.scalar === undefined ? WireType.LengthDelimited : wireTypeOf(field.scalar));
+}
+
+function wireTypeOf(scalar: ScalarType): WireType {
+  switch (scalar) {
+    case ScalarType.STRING:
+    case ScalarType.BYTES:
+      return WireType.LengthDelimited;
+    case ScalarType.DOUBLE:
+      return WireType.Bit64;
+    case ScalarType.FLOAT:
+      return WireType.Bit32;
+    default:
+      return WireType.Varint;
+  }
 }
 
 /**

@@ -126,6 +126,15 @@ describe('a group announcement', () => {
     refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), Uint8Array.of(0x63, 0x64))));
   });
 
+  it('has each field in its own type: one read as another would hide what follows from the count', () => {
+    // Policy step, a varint, as bytes that are themselves thousands of fields.
+    const hidden = new Uint8Array(2 * MESSAGE_MAX_FIELDS).fill(0x60);
+    const confused = new BinaryWriter().tag(2, WireType.LengthDelimited).bytes(hidden).finish();
+    refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), confused)));
+    const number = new BinaryWriter().tag(1, WireType.Varint).uint32(7).finish();
+    refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), number)));
+  });
+
   it('does not follow nested groups without end', () => {
     // Field 1000 as StartGroup, 20 000 deep: a recursive skip would run out of stack.
     const start = new BinaryWriter().tag(1000, WireType.StartGroup).finish();
@@ -218,6 +227,19 @@ describe('a body', () => {
     const prompt = bytes.slice(0, 3);
     refuses('MALFORMED', () => decodeBody(concatBytes(bytes.slice(3), prompt)));
     refuses('MALFORMED', () => decodeBody(concatBytes(prompt, bytes)));
+    // A sequence with its log-probs in two parts.
+    const sequence = bytes.slice(5, 5 + bytes[4]!);
+    const logprobs = sequence.slice(4, 14);
+    const twice = concatBytes(sequence.slice(0, 14), logprobs, sequence.slice(14));
+    const parts = concatBytes(
+      prompt,
+      bytes.slice(3, 4),
+      Uint8Array.of(twice.length),
+      twice,
+      bytes.slice(5 + bytes[4]!),
+    );
+    assert.deepEqual([...logprobs.slice(0, 2)], [(2 << 3) | WireType.LengthDelimited, 8]);
+    refuses('MALFORMED', () => decodeBody(parts));
   });
 
   it('carries log-probs that are no numbers, for the checks to see', () => {
