@@ -27,7 +27,8 @@ attack('garbage groups from ever new keys: at most half of each replay is theirs
   const peer = await established(scene);
   const gate = Promise.withResolvers<void>();
   scene.engine.beforeReplay = () => gate.promise;
-  const sybils = Array.from({ length: KEYS }, () => makeGroup(scene.context, newPeer(), 0, 0, { policy: garbage }));
+  // Twice what one replay holds (256 sequences).
+  const sybils = Array.from({ length: 2 * KEYS }, () => makeGroup(scene.context, newPeer(), 0, 0, { policy: garbage }));
   for (const group of sybils) await scene.announce(group);
   await scene.settle();
   // The first of them are being replayed; the honest groups come last, behind all the others.
