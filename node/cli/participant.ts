@@ -2,6 +2,7 @@
 // policies of each recipe that is followed, and the control socket. Roles are built on top of it.
 // Invariant: `stop` undoes `start` in reverse order, whatever had been reached.
 
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
@@ -106,6 +107,15 @@ function floorStep(followed: FollowedRecipe | undefined): number | null {
   return newest - followed.known.resolved.recipe.staleness.maxLagSteps;
 }
 
+/** What to tell when the disk has less room than it may be filled with; null when it has more. */
+async function littleRoom({ dataDir, maxDisk }: NetworkOptions): Promise<string | null> {
+  const { bavail, bsize } = await statfs(dataDir);
+  const free = bavail * bsize;
+  if (free >= maxDisk) return null;
+  const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(1)} GB`;
+  return `only ${gigabytes(free)} are free for ${dataDir}, --max-disk is ${gigabytes(maxDisk)}: free some, or lower it`;
+}
+
 /** Opens the data directory and joins the network. @throws whatever store and host throw; nothing is left running then */
 export async function createParticipant(
   components: ParticipantComponents,
@@ -153,6 +163,8 @@ export async function createParticipant(
     await network.start();
     undo.push(() => book.stop());
     await book.start();
+    const little = await littleRoom(options);
+    if (little !== null) emit({ event: 'notice', text: little });
     if (options.join.length === 0 && !options.loopback) {
       const where = options.mdns
         ? 'peers on the local network (mDNS) and those known from before'

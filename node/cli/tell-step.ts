@@ -2,6 +2,7 @@
 
 import type { LedgerCounts } from '../../trainer/ledger.ts';
 import type { StepMetrics } from '../../trainer/metrics.ts';
+import type { Provision } from '../../trainer/provisioning.ts';
 import type { EmitEvent, GroupCounts } from './events.ts';
 
 export function toGroupCounts(counts: LedgerCounts, ignored: Readonly<Record<string, number>>): GroupCounts {
@@ -32,4 +33,12 @@ export function tellStep(emit: EmitEvent, metrics: StepMetrics, ignored: Readonl
     phases: { ...seconds },
     counts: toGroupCounts(metrics.counts, ignored),
   });
+}
+
+/** The provisioning check of a run, once its first steps have shown it. */
+export function describeProvision({ brought, wanted, isEnough, staleShare, isFresh }: Provision): string {
+  const rate = `nodes bring ${brought.toFixed(1)} useful groups/s, training could take ${wanted.toFixed(1)}`;
+  const enough = isEnough ? 'enough' : 'more nodes would make it faster';
+  const late = `; ${Math.round(100 * staleShare)} % of groups come too late: raise maxLagSteps or publishEvery`;
+  return `provisioning: ${rate} (${enough}${isFresh ? '' : late})`;
 }

@@ -35,11 +35,12 @@ test('a port in use is named, by code and exit code', async (t) => {
   assert.ok(stderr.includes(String(port)), stderr);
 });
 
-test('a peer that does not answer is tried again, with a notice; a directory in use is refused meanwhile', async (t) => {
+test('a peer that does not answer is tried again, with a notice; too little disk is told; a directory in use is refused meanwhile', async (t) => {
   const lab = await murmurLab(t);
   const nobody = `/ip4/127.0.0.1/tcp/${await freePort()}`;
-  const node = lab.start('node', ['node', ...RING_FLAGS, '--join', nobody]);
+  const node = lab.start('node', ['node', ...RING_FLAGS, '--join', nobody, '--max-disk', '999999GB']);
   await node.event('listening');
+  await node.event('notice', ({ text }) => text.includes('--max-disk is 999999.0 GB'));
   const [again, status, first] = await Promise.all([
     lab.run(['node', ...RING_FLAGS, '--json', '--data-dir', lab.dataDir('node')]),
     askUntil<{ running: boolean; role: string }>(lab, 'node', 'status', () => true),

@@ -10,6 +10,7 @@ import { createPublisher } from '../../../shardcast/publish.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngineInit } from '../../../trainer/engine/engine.ts';
 import { createOfferBeat, type OfferBeat } from '../../../trainer/offer.ts';
+import { createProvisioning } from '../../../trainer/provisioning.ts';
 import { createTrainer, type Trainer } from '../../../trainer/train.ts';
 import { type CheckerThread, createReplayChecker } from '../../../verifier/checker.ts';
 import { checkBody } from '../../../verifier/checks/stage-one.ts';
@@ -33,7 +34,7 @@ import type { KnownRecipe } from '../recipe-book.ts';
 import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
 import { type StartModel, startModel } from '../start-model.ts';
 import { systemClock } from '../system.ts';
-import { tellStep, toGroupCounts } from '../tell-step.ts';
+import { describeProvision, tellStep, toGroupCounts } from '../tell-step.ts';
 import { type RoleContext, runRole } from './role.ts';
 import { standingRows, startVerifier } from './verify.ts';
 
@@ -277,6 +278,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
     { recipe, texts },
   );
   const evaluator = createEvaluator({ engine: evaluated, followed, tokenizer, emit }, options);
+  const provisioning = createProvisioning(recipe.recipe.grpo);
   const ownKey = toHex(participant.keyPair.publicKey);
   const trainer = createTrainer(
     {
@@ -304,6 +306,8 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       ...(options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps }),
       onStep: async (metrics) => {
         tellStep(emit, metrics, participant.inbox.ignoredCounts());
+        const provision = provisioning.look(metrics);
+        if (provision !== null) emit({ event: 'notice', text: describeProvision(provision) });
         if (metrics.isPublished) await evaluator.afterStep(metrics.policyStep);
       },
     },
