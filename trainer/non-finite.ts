@@ -12,20 +12,19 @@ export interface SuspectGroup {
 }
 
 /**
- * Tries a step on each group alone and takes it back.
+ * Rehearses a step on each group alone.
  * @param engine stands where it stood before the step that failed
  * @returns ids of those whose own step is not finite; of all when each alone is well
  */
 export async function offendersOf(
-  engine: Pick<TrainingEngine, 'update' | 'undo'>,
+  engine: Pick<TrainingEngine, 'rehearse'>,
   groups: readonly SuspectGroup[],
 ): Promise<ReadonlySet<string>> {
   const offenders = new Set<string>();
   for (const { groupId, sequences } of groups) {
     if (sequences.length === 0) continue;
     try {
-      await engine.update(sequences);
-      await engine.undo();
+      await engine.rehearse(sequences);
     } catch (error) {
       if (!isSwarmError(error, 'NON_FINITE_STEP')) throw error;
       offenders.add(groupId);

@@ -11,7 +11,7 @@ export interface TrainingDisk {
 }
 
 export interface ScriptedTrainingEngine
-  extends Pick<TrainingEngine, 'logprobs' | 'update' | 'undo' | 'policy' | 'saveCheckpoint' | 'restore'> {
+  extends Pick<TrainingEngine, 'logprobs' | 'update' | 'rehearse' | 'policy' | 'saveCheckpoint' | 'restore'> {
   /** one entry a sequence: its tokens */
   learned(): readonly string[];
   readonly updates: { readonly sequences: readonly TrainSequence[]; readonly scheduleStep: number | undefined }[];
@@ -27,7 +27,6 @@ export function snapshotOf(learned: readonly string[]): PolicySnapshot {
 
 export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngine {
   let learned: readonly string[] = [];
-  let before: readonly string[] | null = null;
   const engine: ScriptedTrainingEngine = {
     updates: [],
     isFinite: () => true,
@@ -38,7 +37,6 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
       if (!engine.isFinite(engine.updates.length, sequences)) {
         throw new SwarmError('NON_FINITE_STEP', 'the loss is NaN');
       }
-      before = learned;
       learned = [...learned, ...sequences.map(({ tokens }) => tokens.join('.'))];
       const tokens = sequences.reduce((sum, sequence) => sum + sequence.tokens.length, 0);
       return {
@@ -56,10 +54,11 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
         optimizerStep: engine.updates.length,
       };
     },
-    async undo() {
-      if (before === null) throw new SwarmError('NON_FINITE_STEP', 'no step to take back');
-      learned = before;
-      before = null;
+    async rehearse(sequences) {
+      engine.updates.push({ sequences, scheduleStep: undefined });
+      if (!engine.isFinite(engine.updates.length, sequences)) {
+        throw new SwarmError('NON_FINITE_STEP', 'the loss is NaN');
+      }
     },
     policy: async () => snapshotOf(learned),
     async saveCheckpoint(_dir, meta) {

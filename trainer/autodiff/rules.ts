@@ -56,6 +56,7 @@ export const RULES: { readonly [Op in SupportedOp]: VjpRule } = {
   SimplifiedLayerNormalization: reduction.rmsNormRule,
   Slice: movement.sliceRule,
   Softmax: reduction.softmaxRule,
+  Split: movement.splitRule,
   Sqrt: elementwise.sqrtRule,
   Sub: elementwise.subRule,
   Tanh: elementwise.tanhRule,

@@ -10,23 +10,29 @@ import { newestCheckpoint, saveCheckpoint } from '../checkpoint.ts';
 import { tokenWeights } from '../grpo/normalise.ts';
 import { staleness } from '../grpo/staleness.ts';
 import { initWeights } from '../init-weights.ts';
+import { initAdapters } from '../lora.ts';
 import type { Parameter } from '../optim/adamw.ts';
 import { clipScale, globalNorm } from '../optim/clip.ts';
 import { learningRateAt } from '../optim/schedule.ts';
-import type { EngineSource, TrainingEngine, TrainingEngineInit, TrainSequence } from './engine.ts';
-import { gatherRows, type MaskedSequence, type MicroBatch, microBatches, scatterRows } from './micro-batch.ts';
+import type { EngineSource, SftSequence, TrainingEngine, TrainingEngineInit, TrainSequence } from './engine.ts';
+import {
+  gatherRows,
+  type MicroBatch,
+  microBatches,
+  microBatchTokens,
+  type PromptedSequence,
+  scatterRows,
+} from './micro-batch.ts';
 import { createLearner, type Learner } from './parameters.ts';
 import { createSessions, type GraphRunner, type Grids, readsOld, type Sessions } from './sessions.ts';
 import { type Bf16Policy, roundParameters, snapshotOf } from './snapshot.ts';
 
-/** Activations of 4096 tokens leave the processor's cache: 1024 take a fifth less CPU time and a quarter of the memory (measured, 5.6 M). */
-const DEFAULT_MICRO_BATCH_TOKENS = 1024;
-
 type Completion = Pick<TrainSequence, 'prompt' | 'tokens'>;
 
-/** What all micro-batches of a step come to. */
+const completion = ({ prompt, tokens }: Completion): PromptedSequence => ({ prompt, tokens });
+
+/** What all micro-batches of a step come to; gradients are in the learner's sums. */
 interface Totals {
-  readonly gradients: readonly Float32Array[];
   readonly scalars: Readonly<Record<string, number>>;
   /** per sequence, over its counted tokens */
   readonly logprobs: readonly Float32Array[];
@@ -35,22 +41,16 @@ interface Totals {
 
 async function loadSource(source: EngineSource): Promise<{ configJson: string; weights: Weights }> {
   if ('folder' in source) return loadModelFolder(source.folder);
+  if ('weights' in source) return source;
   const config = parseModelConfig(parseJson(source.configJson, 'config.json'));
   return { configJson: source.configJson, weights: initWeights(config, source.seed) };
 }
 
-function maskedCompletion({ prompt, tokens }: Completion): MaskedSequence {
-  const all = new Uint32Array(prompt.length + tokens.length);
-  all.set(prompt);
-  all.set(tokens, prompt.length);
-  return { tokens: all, mask: new Uint8Array(all.length).fill(1, prompt.length) };
-}
-
-function addInto(sums: readonly Float32Array[], more: readonly Float32Array[]): void {
-  for (const [index, sum] of sums.entries()) {
-    const add = more[index]!;
-    for (let i = 0; i < sum.length; i++) sum[i] = sum[i]! + add[i]!;
-  }
+/** What comes before the first token to learn is the prompt; at least the first token is. @param sequence two tokens or more */
+function prompted({ tokens, mask }: SftSequence): PromptedSequence {
+  const first = mask.indexOf(1, 1);
+  const from = first < 0 ? tokens.length - 1 : first;
+  return { prompt: tokens.subarray(0, from), tokens: tokens.subarray(from), mask: mask.subarray(from) };
 }
 
 const sum = (values: Iterable<number>): number => {
@@ -62,23 +62,27 @@ const sum = (values: Iterable<number>): number => {
 /** Runs every micro-batch and adds up. */
 async function accumulate(
   runner: GraphRunner,
-  sequences: readonly MaskedSequence[],
+  sequences: readonly PromptedSequence[],
   maxTokens: number,
   gridsOf: (batch: MicroBatch) => Grids,
 ): Promise<Totals> {
-  let gradients: readonly Float32Array[] | null = null;
   const scalars: Record<string, number> = {};
   const logprobs: Float32Array[] = new Array(sequences.length);
   let entropySum = 0;
   for (const batch of microBatches(sequences, maxTokens)) {
     const result = await runner.run(batch, gridsOf(batch));
-    if (gradients === null) gradients = result.gradients;
-    else addInto(gradients, result.gradients);
     for (const [name, value] of Object.entries(result.scalars)) scalars[name] = (scalars[name] ?? 0) + value;
-    for (const [row, values] of gatherRows(batch, result.logprobs).entries()) logprobs[batch.indices[row]!] = values;
+    for (const [index, values] of gatherRows(batch, result.logprobs, (at) => sequences[at]!.tokens.length))
+      logprobs[index] = values;
     entropySum += sum(result.entropy);
   }
-  return { gradients: gradients ?? [], scalars, logprobs, entropySum };
+  return { scalars, logprobs, entropySum };
+}
+
+/** The same from zero, gradients included. */
+function accumulateGradients(core: Core, ...args: Parameters<typeof accumulate>): Promise<Totals> {
+  for (const gradient of core.learner.gradients) gradient.fill(0);
+  return accumulate(...args);
 }
 
 /** What the functions of an open engine share. */
@@ -86,45 +90,40 @@ interface Core {
   readonly init: TrainingEngineInit;
   readonly learner: Learner;
   readonly sessions: Sessions;
-  /** a copy of the weights opened with; null unless a KL term needs it */
-  readonly reference: readonly Parameter[] | null;
   readonly maxTokens: number;
 }
 
-function refuseEmpty(sequences: readonly { readonly tokens: Uint32Array }[]): void {
-  const empty = sequences.findIndex(({ tokens }) => tokens.length === 0);
+function refuseEmpty(sequences: readonly PromptedSequence[]): void {
+  const empty = sequences.findIndex(({ prompt, tokens }) => prompt.length === 0 || tokens.length === 0);
   if (sequences.length > 0 && empty < 0) return;
-  const message = sequences.length === 0 ? 'a batch without sequences' : `sequence ${empty} has no tokens`;
+  const message =
+    sequences.length === 0 ? 'a batch without sequences' : `sequence ${empty} has no prompt, or nothing after it`;
   throw new SwarmError('INTERNAL', `nothing to learn from: ${message}; drop it before batching`);
 }
 
 async function logprobsUnder(
   core: Core,
   sequences: readonly Completion[],
-  reference: boolean,
+  kind: 'logprobs' | 'reference',
 ): Promise<readonly Float32Array[]> {
   if (sequences.length === 0) return [];
   refuseEmpty(sequences);
-  const runner = reference
-    ? await core.sessions.get('logprobs', core.reference!, 'reference')
-    : await core.sessions.get('logprobs', core.learner.parameters);
-  return (await accumulate(runner, sequences.map(maskedCompletion), core.maxTokens, () => ({}))).logprobs;
+  const runner = await core.sessions.get(kind);
+  return (await accumulate(runner, sequences.map(completion), core.maxTokens, () => ({}))).logprobs;
 }
 
-/** Checks, clips and applies gradients. */
-function applyStep(core: Core, totals: Totals, learningRate: number): number {
-  const { learner, init } = core;
-  const gradNorm = globalNorm(totals.gradients);
+/** @returns the global norm of the gradients. @throws NON_FINITE_STEP */
+function finiteNorm({ learner }: Core, loss: number): number {
+  const gradNorm = globalNorm(learner.gradients);
   const step = learner.optimizerStep() + 1;
-  if (!Number.isFinite(totals.scalars.loss)) {
-    throw new SwarmError(
-      'NON_FINITE_STEP',
-      `the loss of optimizer step ${step} is ${totals.scalars.loss}: the step was not taken`,
-      { what: 'loss', step },
-    );
+  if (!Number.isFinite(loss)) {
+    throw new SwarmError('NON_FINITE_STEP', `the loss of optimizer step ${step} is ${loss}: the step was not taken`, {
+      what: 'loss',
+      step,
+    });
   }
   if (!Number.isFinite(gradNorm)) {
-    const at = totals.gradients.findIndex((gradient) => !Number.isFinite(globalNorm([gradient])));
+    const at = learner.gradients.findIndex((gradient) => !Number.isFinite(globalNorm([gradient])));
     const tensor = learner.parameters[at]?.name ?? 'all tensors together';
     throw new SwarmError(
       'NON_FINITE_STEP',
@@ -132,37 +131,42 @@ function applyStep(core: Core, totals: Totals, learningRate: number): number {
       { what: 'gradient', step, tensor },
     );
   }
-  learner.step(totals.gradients, init.optimizer, learningRate, clipScale(gradNorm, init.clipNorm));
   return gradNorm;
 }
 
-async function sft(core: Core, sequences: readonly MaskedSequence[]): ReturnType<TrainingEngine['sft']> {
+/** Checks, clips and applies gradients. */
+function applyStep(core: Core, loss: number, learningRate: number): number {
+  const gradNorm = finiteNorm(core, loss);
+  core.learner.step(core.init.optimizer, learningRate, clipScale(gradNorm, core.init.clipNorm));
+  return gradNorm;
+}
+
+async function sft(core: Core, demonstrations: readonly SftSequence[]): ReturnType<TrainingEngine['sft']> {
+  const sequences = demonstrations.filter(({ tokens }) => tokens.length > 1).map(prompted);
   refuseEmpty(sequences);
-  const counted = sum(sequences.map(({ mask }) => sum(mask.subarray(1))));
+  const counted = sum(sequences.map(({ mask }) => sum(mask!)));
   const weight = 1 / Math.max(1, counted);
-  const runner = await core.sessions.get('imitation', core.learner.parameters);
-  const totals = await accumulate(runner, sequences, core.maxTokens, (batch) => ({
+  const runner = await core.sessions.get('imitation');
+  const totals = await accumulateGradients(core, runner, sequences, core.maxTokens, (batch) => ({
     weights: { data: batch.mask.map((on) => on * weight), columns: batch.width },
   }));
   const learningRate = learningRateAt(core.init.schedule, core.learner.optimizerStep());
-  const gradNorm = applyStep(core, totals, learningRate);
+  const gradNorm = applyStep(core, totals.scalars.loss!, learningRate);
   return { loss: totals.scalars.loss!, gradNorm, learningRate, optimizerStep: core.learner.optimizerStep() };
 }
 
-async function update(
+/** The policy gradient of a batch, left in the learner's sums. */
+async function policyGradient(
   core: Core,
   sequences: readonly TrainSequence[],
-  scheduleStep: number | undefined,
-): ReturnType<TrainingEngine['update']> {
+  weights: readonly number[],
+): Promise<Totals> {
   refuseEmpty(sequences);
-  const { objective, schedule } = core.init;
-  const lengths = sequences.map(({ tokens }) => tokens.length);
-  const weights = tokenWeights(objective.normalisation, { lengths, maxNewTokens: objective.maxNewTokens });
   const needsOld = readsOld(core.init) && sequences.some(({ logprobsOld }) => logprobsOld === undefined);
-  const recomputed = needsOld ? await logprobsUnder(core, sequences, false) : [];
-  const reference = core.reference ? await logprobsUnder(core, sequences, true) : [];
-  const runner = await core.sessions.get('policy', core.learner.parameters);
-  const totals = await accumulate(runner, sequences.map(maskedCompletion), core.maxTokens, (batch) => {
+  const recomputed = needsOld ? await logprobsUnder(core, sequences, 'logprobs') : [];
+  const reference = core.init.objective.klCoef === 0 ? [] : await logprobsUnder(core, sequences, 'reference');
+  const runner = await core.sessions.get('policy');
+  return accumulateGradients(core, runner, sequences.map(completion), core.maxTokens, (batch) => {
     const grid = (value: (index: number, k: number) => number) => ({
       data: scatterRows(batch, value),
       columns: batch.width,
@@ -172,18 +176,37 @@ async function update(
       logprobs_worker: grid((index, k) => sequences[index]!.logprobsWorker[k]!),
       logprobs_old: grid((index, k) => (sequences[index]!.logprobsOld ?? recomputed[index])?.[k] ?? 0),
       logprobs_reference: grid((index, k) => reference[index]?.[k] ?? 0),
-      advantages: { data: Float32Array.from(batch.indices, (index) => sequences[index]!.advantage), columns: 1 },
+      advantages: { data: Float32Array.from(batch.indices, (index) => sequences[index]?.advantage ?? 0), columns: 1 },
     };
   });
-  const tokens = sum(lengths);
+}
+
+function weightsOf({ init: { objective } }: Core, sequences: readonly TrainSequence[]): number[] {
+  const lengths = sequences.map(({ tokens }) => tokens.length);
+  return tokenWeights(objective.normalisation, { lengths, maxNewTokens: objective.maxNewTokens });
+}
+
+async function rehearse(core: Core, sequences: readonly TrainSequence[]): Promise<void> {
+  const { scalars } = await policyGradient(core, sequences, weightsOf(core, sequences));
+  finiteNorm(core, scalars.loss!);
+}
+
+async function update(
+  core: Core,
+  sequences: readonly TrainSequence[],
+  scheduleStep: number | undefined,
+): ReturnType<TrainingEngine['update']> {
+  const weights = weightsOf(core, sequences);
+  const totals = await policyGradient(core, sequences, weights);
+  const tokens = sum(sequences.map((sequence) => sequence.tokens.length));
   const stale = staleness(
     totals.logprobs,
     sequences.map(({ logprobsWorker }) => logprobsWorker),
   );
   const brake = core.init.slowWhenStale ? Math.sqrt(stale.essShare) : 1;
-  const learningRate = learningRateAt(schedule, scheduleStep ?? core.learner.optimizerStep()) * brake;
-  const gradNorm = applyStep(core, totals, learningRate);
-  const allWeight = sum(weights.map((weight, index) => weight * lengths[index]!));
+  const learningRate = learningRateAt(core.init.schedule, scheduleStep ?? core.learner.optimizerStep()) * brake;
+  const gradNorm = applyStep(core, totals.scalars.loss!, learningRate);
+  const allWeight = sum(weights.map((weight, index) => weight * sequences[index]!.tokens.length));
   return {
     loss: totals.scalars.loss!,
     entropy: totals.entropySum / tokens,
@@ -198,6 +221,11 @@ async function update(
   };
 }
 
+/** The model that training began with, for the KL term: adapters leave it as it was, else it is copied. */
+function referenceOf({ frozen, parameters }: Learner): readonly Parameter[] {
+  return frozen.length > 0 ? frozen : parameters.map((parameter) => ({ ...parameter, data: parameter.data.slice() }));
+}
+
 /**
  * Opens an engine on this thread; `createTrainingEngine` does so on a thread of its own.
  * @throws UNSUPPORTED_MODEL, MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, MODEL_TENSOR_MISMATCH, NON_FINITE_WEIGHT, ENGINE_FAILED
@@ -205,24 +233,22 @@ async function update(
 export async function openTrainingCore(init: TrainingEngineInit): Promise<TrainingEngine> {
   const { configJson, weights } = await loadSource(init.source);
   const config = parseModelConfig(parseJson(configJson, 'config.json'));
-  const learner = createLearner(weights);
+  const { lora } = init;
+  const learner = createLearner(weights, lora ? { settings: lora, adapters: initAdapters(config, lora, 0) } : null);
   const core: Core = {
     init,
     learner,
-    sessions: createSessions(config, init),
-    reference:
-      init.objective.klCoef === 0
-        ? null
-        : learner.parameters.map((parameter) => ({ ...parameter, data: parameter.data.slice() })),
-    maxTokens: init.microBatchTokens ?? DEFAULT_MICRO_BATCH_TOKENS,
+    sessions: createSessions(config, init, learner, init.objective.klCoef === 0 ? [] : referenceOf(learner)),
+    maxTokens: microBatchTokens(init),
   };
-  let published: Bf16Policy = roundParameters(learner.parameters);
+  let published: Bf16Policy = roundParameters(learner.policy());
   return {
-    logprobs: async (sequences) => [...(await logprobsUnder(core, sequences, false))],
+    logprobs: async (sequences) => [...(await logprobsUnder(core, sequences, 'logprobs'))],
     update: (sequences, scheduleStep) => update(core, sequences, scheduleStep),
+    rehearse: (sequences) => rehearse(core, sequences),
     sft: (sequences) => sft(core, sequences),
     async policy() {
-      const rounded = roundParameters(learner.parameters);
+      const rounded = roundParameters(learner.policy());
       const snapshot = snapshotOf(rounded, published);
       published = rounded;
       return snapshot;
@@ -234,7 +260,6 @@ export async function openTrainingCore(init: TrainingEngineInit): Promise<Traini
       learner.restore(found.checkpoint);
       return { path: found.path, meta: found.checkpoint.meta, skipped: found.skipped };
     },
-    undo: async () => learner.undo(),
     close: () => core.sessions.release(),
   };
 }

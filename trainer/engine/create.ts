@@ -25,7 +25,7 @@ export async function createTrainingEngine(init: TrainingEngineInit): Promise<Tr
     policy: () => call('policy', []),
     saveCheckpoint: (...args) => call('saveCheckpoint', args),
     restore: (...args) => call('restore', args),
-    undo: () => call('undo', []),
+    rehearse: (...args) => call('rehearse', args),
     close,
   };
 }

@@ -2,14 +2,17 @@
 // Left out: which groups make a batch, what is published when (trainer/train.ts). Invariant: calls run one after the other.
 
 import type { Placement } from '../../node/model/device.ts';
+import type { Weights } from '../../node/model/weights.ts';
 import type { CheckpointMeta } from '../checkpoint.ts';
 import type { Normalisation } from '../grpo/normalise.ts';
 import type { PolicyLossSettings } from '../grpo/policy-loss.ts';
+import type { LoraSettings } from '../lora.ts';
 import type { AdamwSettings } from '../optim/adamw.ts';
 import type { Schedule } from '../optim/schedule.ts';
 
 /** One sampled completion with what it taught. Log-probs run over `tokens`. */
 export interface TrainSequence {
+  /** at least one token */
   readonly prompt: Uint32Array;
   /** completion, end token included where there was one; at least one */
   readonly tokens: Uint32Array;
@@ -29,6 +32,8 @@ export interface SftSequence {
 /** Where the weights come from. */
 export type EngineSource =
   | { readonly folder: string }
+  /** taken over, not copied, where the engine is on the caller's thread */
+  | { readonly configJson: string; readonly weights: Weights }
   /** random weights of a config, for a warm-up */
   | { readonly configJson: string; readonly seed: number };
 
@@ -45,8 +50,12 @@ export interface TrainingEngineInit extends Placement {
   readonly clipNorm: number;
   /** multiply the learning rate by √(ESS share) (spec/grpo.md §Staleness); default false */
   readonly slowWhenStale?: boolean;
-  /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default 1024 */
+  /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default in micro-batch.ts */
   readonly microBatchTokens?: number;
+  /** compute each layer anew on the way back: a third more work, a fraction of the memory; default false */
+  readonly recompute?: boolean;
+  /** learn adapters beside the weights, which stay as they are; default: learn all weights */
+  readonly lora?: LoraSettings;
 }
 
 /** What one optimizer step did. Means are over completion tokens, in nats. */
@@ -102,6 +111,8 @@ export interface TrainingEngine {
    * @throws NON_FINITE_STEP: nothing changed; ENGINE_FAILED
    */
   update(sequences: readonly TrainSequence[], scheduleStep?: number): Promise<UpdateMetrics>;
+  /** The same without the step: nothing changes. @throws NON_FINITE_STEP where `update` would; ENGINE_FAILED */
+  rehearse(sequences: readonly TrainSequence[]): Promise<void>;
   /** One step of imitation. @throws as `update` */
   sft(sequences: readonly SftSequence[]): Promise<SftMetrics>;
   policy(): Promise<PolicySnapshot>;
@@ -109,7 +120,5 @@ export interface TrainingEngine {
   saveCheckpoint(dir: string, meta: CheckpointMeta): Promise<string>;
   /** Takes up the newest whole checkpoint in `dir`; null, and nothing changes, when there is none. */
   restore(dir: string): Promise<RestoredCheckpoint | null>;
-  /** Takes back the last step (once). @throws NON_FINITE_STEP when there is no step to take back */
-  undo(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,32 +1,30 @@
-// The weights that learn and AdamW's state of them: float32 masters updated in place, with one step of memory to go back.
+// The weights that learn, the sums of their gradients and AdamW's state of them: float32, all updated in place.
+// With LoRA the adapters learn and the model's own weights stay as they came.
 // Invariant: the arrays live as long as the engine, so sessions are fed from them without a copy.
 
 import type { Weights } from '../../node/model/weights.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import type { Checkpoint, CheckpointMeta } from '../checkpoint.ts';
+import { type LoraSettings, mergedTensor } from '../lora.ts';
 import { type AdamwSettings, type AdamwState, adamwInit, adamwUpdate, type Parameter } from '../optim/adamw.ts';
 
 export interface Learner {
+  /** what learns */
   readonly parameters: readonly Parameter[];
+  /** in their order */
+  readonly gradients: readonly Float32Array[];
+  /** what the graphs read beside it */
+  readonly frozen: readonly Parameter[];
   optimizerStep(): number;
-  /** @throws NON_FINITE_STEP when a weight would become NaN or infinite; nothing changes then */
-  step(gradients: readonly Float32Array[], settings: AdamwSettings, learningRate: number, scale: number): void;
-  undo(): void;
+  /** One step along the gradients. @throws NON_FINITE_STEP when the rate is not finite; nothing changes then */
+  step(settings: AdamwSettings, learningRate: number, scale: number): void;
+  /** The model's own tensors as they stand, adapters merged; one at a time, since merging copies. */
+  policy(): Iterable<Parameter>;
   checkpoint(meta: CheckpointMeta): Checkpoint;
   restore(checkpoint: Checkpoint): void;
 }
 
-interface Backup {
-  readonly arrays: readonly Float32Array[];
-  step: number | null;
-}
-
-/** Whether all values are finite: x·0 is 0 for those only, and a sum shows any NaN. */
-function allFinite(values: Float32Array): boolean {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i]! * 0;
-  return sum === 0;
-}
+const parametersOf = (weights: Weights): Parameter[] => [...weights].map(([name, tensor]) => ({ name, ...tensor }));
 
 const named = (parameters: readonly Parameter[], arrays: readonly Float32Array[]): Weights =>
   new Map(parameters.map(({ name, shape }, index) => [name, { shape, data: arrays[index]! }]));
@@ -37,68 +35,54 @@ function copyInto(parameters: readonly Parameter[], arrays: readonly Float32Arra
     if (tensor?.data.length !== data.length) {
       throw new SwarmError(
         'CHECKPOINT_CORRUPT',
-        `the checkpoint has no tensor ${name} of ${data.length} values: it belongs to another model`,
-        {
-          tensor: name,
-        },
+        `the checkpoint has no tensor ${name} of ${data.length} values: it belongs to another model, or to other LoRA settings`,
+        { tensor: name },
       );
     }
     arrays[index]!.set(tensor.data);
   }
 }
 
-/**
- * Takes over the arrays of `weights`.
- * @param weights float32 masters; updated in place from here on
- */
-export function createLearner(weights: Weights): Learner {
-  const parameters: Parameter[] = [...weights].map(([name, { shape, data }]) => ({ name, shape, data }));
+/** Takes over the arrays of `model`, and of `adapters` where there are some. */
+export function createLearner(
+  model: Weights,
+  lora: { readonly settings: LoraSettings; readonly adapters: Weights } | null = null,
+): Learner {
+  const parameters = parametersOf(lora?.adapters ?? model);
   const state: AdamwState = adamwInit(parameters);
-  const live = [...parameters.map(({ data }) => data), ...state.first, ...state.second];
-  const backup: Backup = { arrays: live.map((array) => new Float32Array(array.length)), step: null };
-  const undo = (): void => {
-    if (backup.step === null)
-      throw new SwarmError(
-        'NON_FINITE_STEP',
-        'there is no step to take back: one step is remembered, until it is taken back',
-      );
-    for (const [index, array] of live.entries()) array.set(backup.arrays[index]!);
-    state.step = backup.step;
-    backup.step = null;
-  };
+  const values = parameters.map(({ data }) => data);
   return {
     parameters,
-    undo,
+    gradients: values.map(({ length }) => new Float32Array(length)),
+    frozen: lora ? parametersOf(model) : [],
     optimizerStep: () => state.step,
-    step(gradients, settings, learningRate, scale) {
-      for (const [index, array] of live.entries()) backup.arrays[index]!.set(array);
-      backup.step = state.step;
-      adamwUpdate(state, parameters, gradients, settings, learningRate, scale);
-      const broken = parameters.find(({ data }) => !allFinite(data));
-      if (!broken) return;
-      undo();
-      throw new SwarmError(
-        'NON_FINITE_STEP',
-        `optimizer step ${state.step + 1} made ${broken.name} NaN or infinite and was undone: lower the learning rate`,
-        {
-          what: 'weight',
-          tensor: broken.name,
-        },
-      );
+    step(settings, learningRate, scale) {
+      // With finite gradients, clipped, this is all that could make a weight NaN or infinite.
+      if (!Number.isFinite(learningRate)) {
+        throw new SwarmError(
+          'NON_FINITE_STEP',
+          `the learning rate of optimizer step ${state.step + 1} is ${learningRate}: the step was not taken`,
+          { what: 'learningRate', step: state.step + 1 },
+        );
+      }
+      adamwUpdate(state, parameters, this.gradients, settings, learningRate, scale);
+    },
+    *policy() {
+      for (const [name, tensor] of model)
+        yield { name, ...(lora ? mergedTensor(name, tensor, lora.adapters, lora.settings) : tensor) };
     },
     checkpoint: (meta) => ({
       meta,
       optimizerStep: state.step,
-      weights: named(parameters, live),
+      weights: named(parameters, values),
       firstMoments: named(parameters, state.first),
       secondMoments: named(parameters, state.second),
     }),
     restore(checkpoint) {
-      copyInto(parameters, live, checkpoint.weights);
+      copyInto(parameters, values, checkpoint.weights);
       copyInto(parameters, state.first, checkpoint.firstMoments);
       copyInto(parameters, state.second, checkpoint.secondMoments);
       state.step = checkpoint.optimizerStep;
-      backup.step = null;
     },
   };
 }

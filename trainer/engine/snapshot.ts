@@ -8,8 +8,8 @@ import type { PolicySnapshot } from './engine.ts';
 
 export type Bf16Policy = ReadonlyMap<string, Bf16Tensor>;
 
-export function roundParameters(parameters: readonly Parameter[]): Bf16Policy {
-  return new Map(parameters.map(({ name, shape, data }) => [name, { shape, bits: toBf16Bits(data) }]));
+export function roundParameters(parameters: Iterable<Parameter>): Bf16Policy {
+  return new Map(Array.from(parameters, ({ name, shape, data }) => [name, { shape, bits: toBf16Bits(data) }]));
 }
 
 /** Number of one-bits of a 16-bit number. */

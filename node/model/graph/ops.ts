@@ -364,6 +364,9 @@ function symbolTensor(graph: GraphBuilder, symbol: string): Value {
   return single('Shape', [value], 'int64', [1], { start: int(axis), end: int(axis + 1) });
 }
 
+/** Run-time shape as int64[rank]. */
+export const shapeOf = (x: Value): Value => single('Shape', [x], 'int64', [x.shape.length]);
+
 function shapeTensor(graph: GraphBuilder, shape: Shape): Value {
   if (shape.every((dim) => typeof dim === 'number')) return graph.constantInt64(shape);
   return shape.length === 1
@@ -445,6 +448,15 @@ export function slice(x: Value, axis: number, start: Dim, size: Dim): Value {
   }
   const from = dimTensor(x.graph, start);
   return sliceBetween(x, axis, from, dimTensor(x.graph, addDims([start, size])), size);
+}
+
+/** The parts of one axis, one after the other; `sizes` are dimensions that add up to it. */
+export function split(x: Value, axis: number, sizes: Shape): Value[] {
+  const at = checkedAxis('Split', x, axis);
+  if (addDims(sizes) !== x.shape[at])
+    throw shapeError('Split', [x], `${printShape(sizes)} do not add up to axis ${at}`);
+  const outputs = sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.with(at, size) }));
+  return x.graph.node('Split', [x, shapeTensor(x.graph, sizes)], outputs, { axis: int(at) });
 }
 
 /** Zeros before and after one axis; `before`, `after` are int64[1] values and `size` is the new size as a dimension. */

@@ -64,6 +64,7 @@ export type SupportedOp =
   | 'SimplifiedLayerNormalization'
   | 'Slice'
   | 'Softmax'
+  | 'Split'
   | 'Sqrt'
   | 'Sub'
   | 'Tanh'

@@ -18,6 +18,8 @@ export interface GraphWeights {
   get(name: string): Value;
   /** the bias of a projection, where the config has one */
   find(name: string): Value | undefined;
+  /** what an adapter adds to a projection of `rows`, the residual included; undefined where it has none */
+  adapt?(name: string, rows: Value, residual: Value | undefined): Value | undefined;
 }
 
 /** Declares every tensor of the config as a float32 input. */
@@ -90,11 +92,12 @@ export interface Placement {
 export function linear(weights: GraphWeights, name: string, rows: Value, residual?: Value): Value {
   const weight = weights.get(`${name}.weight`);
   const bias = weights.find(`${name}.bias`);
+  const added = weights.adapt?.(name, rows, residual) ?? residual;
   if (bias) {
     const projected = gemm(rows, weight, { transB: true, bias });
-    return residual ? add(residual, projected) : projected;
+    return added ? add(added, projected) : projected;
   }
-  return gemm(rows, weight, { transB: true, ...(residual ? { bias: residual } : {}) });
+  return gemm(rows, weight, { transB: true, ...(added ? { bias: added } : {}) });
 }
 
 /** Token ids int32[...] to rows [rows, d]. */

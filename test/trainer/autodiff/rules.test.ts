@@ -188,6 +188,20 @@ const CASES: { readonly [Op in SupportedOp]: readonly Case[] } = {
     },
   ],
   Softmax: unary((x) => ops.softmax(x!)),
+  Split: [
+    {
+      inputs: [{ shape: [2, 7], symbolic: ['rows', 7] }],
+      build: (x) => {
+        const [a, b] = ops.split(x!, 1, [3, 4]);
+        return ops.concat([b!, ops.mul(a!, a!)], 1);
+      },
+    },
+    {
+      name: 'a part that nothing reads, symbolic',
+      inputs: [x34, { shape: [2, 4], symbolic: ['others', 4] }],
+      build: (x, y) => ops.split(ops.mul(ops.concat([x!, y!], 0), 3), 0, ['rows', 'others'])[1]!,
+    },
+  ],
   Sqrt: unary((x) => ops.sqrt(x!), positive),
   Sub: binary((a, b) => ops.sub(a!, b!)),
   Tanh: unary((x) => ops.tanh(x!)),

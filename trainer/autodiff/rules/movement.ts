@@ -5,6 +5,7 @@ import { addDims } from '../../../node/model/graph/dim.ts';
 import {
   add,
   cast,
+  concat,
   dimTensor,
   fill,
   gather,
@@ -77,6 +78,14 @@ export const concatRule: VjpRule = rule((g, inputs, _y, node) => {
     return part;
   });
 });
+
+// [y₀, y₁, …] = x:  ∂x = all of their gradients, one after the other
+export const splitRule: VjpRule = (node, gradients) => [
+  concat(
+    node.outputs.map((output, k) => gradients[k] ?? fill(output.graph, output.shape, 0)),
+    axisOf(node),
+  ),
+];
 
 // y = x[from … to):  ∂x = g between zeros
 export const sliceRule: VjpRule = rule((g, [x, from, to], _y, node) => {
