@@ -13,6 +13,8 @@ import { createKeyPair } from '../../../node/protocol/keys.ts';
 import { BODY_MAX_BYTES, MAX_GROUP_SIZE, MESSAGE_MAX_FIELDS, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
 import { decodeManifest, encodeManifest, type Manifest } from '../../../node/protocol/manifest.ts';
 import { BodySchema, GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
+import { encodeOffer, type TrainerOffer } from '../../../node/protocol/offer.ts';
+import { encodeRecipeAnnouncement } from '../../../node/protocol/recipe-announcement.ts';
 import { decodeSecret, encodeSecret } from '../../../node/protocol/secret.ts';
 import {
   decodeHaveRequest,
@@ -61,6 +63,15 @@ const MANIFEST: Manifest = {
   config: null,
   tokenizer: null,
   tokenizerConfig: null,
+};
+
+const OFFER: TrainerOffer = {
+  architectures: [],
+  maxParameters: 1,
+  trainingRecipeIds: [],
+  timeMs: 1,
+  accepts: 'all',
+  initialPolicyRoots: [],
 };
 
 const VERDICT: Verdict = {
@@ -277,6 +288,9 @@ describe('a manifest', () => {
   it('has a time that a clock can show', () => {
     encodeManifest({ ...MANIFEST, timeMs: 8.64e15 });
     refuses('MALFORMED', () => encodeManifest({ ...MANIFEST, timeMs: 8.64e15 + 1 }));
+    refuses('MALFORMED', () => encodeOffer({ ...OFFER, timeMs: 8.64e15 + 1 }));
+    const recipe = { hash: HASH, sizeBytes: 1 };
+    refuses('MALFORMED', () => encodeRecipeAnnouncement({ recipe, timeMs: 8.64e15 + 1 }));
   });
 
   it('must say how much work is wanted', () => {
