@@ -39,6 +39,8 @@ export interface ResolvedRecipe {
    * `heldOutRows`, which hold nothing out, are asked as they are.
    */
   heldOutProblems(count: number, seed: number): readonly Problem[];
+  /** one of them, for who must not draw all in one go */
+  heldOutProblem(index: number, seed: number): Problem;
   /** Integer millionths of a completion's text (decoded without the end token, special tokens kept). */
   score(problem: Problem, completionText: string): number;
   /** Whether the completion's answer is right: what accuracy counts, free of penalties on form. */
@@ -130,6 +132,10 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
     sources,
     recipe.tasks.map((task) => task.weight),
   );
+  const heldOutProblem = (index: number, seed: number): Problem => {
+    const itemSeed = sha256(HELD_OUT_DOMAIN, u32be(seed, 'seed'), u32be(index, 'index'));
+    return sourceOf(itemSeed)(itemSeed, 'held-out').problem;
+  };
   const terms: readonly RewardTerm[] = recipe.rewards.map((term) => ({
     reward: rewardFunction(term.reward),
     settings: term.settings,
@@ -140,11 +146,8 @@ export function resolveRecipe(recipe: Recipe): ResolvedRecipe {
     recipeId: fromHex(recipe.recipeIdHex, 32),
     recipeIdHex: recipe.recipeIdHex,
     problemFor: (groupSeed) => sourceOf(groupSeed)(groupSeed, 'training'),
-    heldOutProblems: (count, seed) =>
-      Array.from({ length: count }, (_, i) => {
-        const itemSeed = sha256(HELD_OUT_DOMAIN, u32be(seed, 'seed'), u32be(i, 'index'));
-        return sourceOf(itemSeed)(itemSeed, 'held-out').problem;
-      }),
+    heldOutProblems: (count, seed) => Array.from({ length: count }, (_, index) => heldOutProblem(index, seed)),
+    heldOutProblem,
     score: (problem, completionText) => totalScore(terms, problem, completionText),
     isRight: (problem, completionText) => isRightAnswer(terms, problem, completionText),
     demonstrate: ({ family, problem }) => (family === 'rows' ? null : taskFamily(family).demonstrate(problem)),

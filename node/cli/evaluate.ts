@@ -38,16 +38,26 @@ export interface HeldOutTasks {
 }
 
 /**
- * Draws held-out tasks: 50 to 76 ms for 512 in a demo (measured), so once for all evaluations of a trainer.
+ * Draws held-out tasks: 50 to 76 ms for 512 in a demo (measured), so once for all evaluations of a trainer, giving way to
+ * the network in between.
  * @param count how many (≥ 512 for a figure to be told)
  * @param seed which tasks and which luck
  */
-export function heldOutTasks(recipe: ResolvedRecipe, tokenizer: Tokenizer, count: number, seed: number): HeldOutTasks {
-  const problems = recipe.heldOutProblems(count, seed);
-  const requests = problems.map((problem, index) => ({
-    prompt: promptOf(tokenizer, problem).tokens,
-    sequenceSeeds: [evaluationSeed(seed, index)],
-  }));
+export async function heldOutTasks(
+  recipe: ResolvedRecipe,
+  tokenizer: Tokenizer,
+  count: number,
+  seed: number,
+): Promise<HeldOutTasks> {
+  const turn = createTurns();
+  const problems: Problem[] = [];
+  const requests: GenerateRequest[] = [];
+  for (let index = 0; index < count; index++) {
+    await turn();
+    const problem = recipe.heldOutProblem(index, seed);
+    problems.push(problem);
+    requests.push({ prompt: promptOf(tokenizer, problem).tokens, sequenceSeeds: [evaluationSeed(seed, index)] });
+  }
   return { problems, requests };
 }
 

@@ -37,7 +37,7 @@ export function createEvaluator(components: EvaluatorComponents, init: Evaluator
     const files = policy === null ? null : await followed.chain.files(policy.policyRoot);
     if (policy === null || files === null) return;
     await engine.load(files);
-    asked ??= heldOutTasks(followed.known.resolved, tokenizer, init.evalTasks, init.seed);
+    asked ??= await heldOutTasks(followed.known.resolved, tokenizer, init.evalTasks, init.seed);
     const sampling = followed.sampling(tokenizer);
     const context = { engine, policyRoot: policy.policyRoot, recipe: followed.known.resolved, tokenizer, sampling };
     const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, asked);

@@ -44,7 +44,8 @@ test('it is sometimes right on largest, and a step of GRPO raises the right answ
   try {
     await engine.load({ policyRoot, configJson, weightsFile: await weightsFileOf(dir) });
     const context = { engine, policyRoot, recipe, tokenizer, sampling };
-    const { accuracy, completionTokensMean } = await evaluatePolicy(context, heldOutTasks(recipe, tokenizer, 64, 0));
+    const tasks = await heldOutTasks(recipe, tokenizer, 64, 0);
+    const { accuracy, completionTokensMean } = await evaluatePolicy(context, tasks);
     assert.ok(accuracy > 0.08 && accuracy < 0.5, `${accuracy}`);
     assert.ok(completionTokensMean < 4, `${completionTokensMean} tokens`);
     const groups = await engine.generate(policyRoot, sampling, requests);

@@ -47,7 +47,7 @@ export async function runEval(options: EvalOptions): Promise<number> {
     const sampling = { ...subject.recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
     const evaluation = await evaluatePolicy(
       { engine, policyRoot, recipe: subject.recipe, tokenizer, sampling },
-      heldOutTasks(subject.recipe, tokenizer, options.tasks, seed),
+      await heldOutTasks(subject.recipe, tokenizer, options.tasks, seed),
       options.samples,
     );
     const shown = {

@@ -195,7 +195,7 @@ async function evaluateFolder(setting: Setting): Promise<Evaluation | null> {
     const policyRoot = toHex((await modelFingerprint(options.out)).policyRoot);
     await engine.load({ policyRoot, configJson, weightsFile: join(options.out, 'model.safetensors') });
     const sampling = { ...recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
-    const tasks = heldOutTasks(recipe, tokenizer, options.evalTasks, 0);
+    const tasks = await heldOutTasks(recipe, tokenizer, options.evalTasks, 0);
     return await evaluatePolicy({ engine, policyRoot, recipe, tokenizer, sampling }, tasks);
   } finally {
     await engine.close();
