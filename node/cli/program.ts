@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
+import { calibrateCommand } from './commands/calibrate.ts';
 import { chatCommand } from './commands/chat.ts';
 import { continueCommand } from './commands/continue.ts';
 import { demoCommand } from './commands/demo.ts';
@@ -55,6 +56,7 @@ ${EXIT_CODE_HELP}`,
     chatCommand(),
     exportCommand(),
     warmUpCommand(),
+    calibrateCommand(),
     devicesCommand(),
     idCommand(),
   ];

@@ -10,9 +10,9 @@ import { shippedRecipeFile } from './shipped.ts';
 
 /**
  * @param text a path to YAML or JSON, or the name of a shipped recipe
- * @throws {SwarmError} RECIPE_NOT_FOUND, RECIPE_INVALID, RECIPE_TOO_LARGE
+ * @throws {SwarmError} RECIPE_NOT_FOUND
  */
-export async function readRecipeSource(text: string): Promise<RecipeSource> {
+export function findRecipeFile(text: string): string {
   const file = [resolve(text), shippedRecipeFile(text)].find(
     (path) => statSync(path, { throwIfNoEntry: false })?.isFile() && /\.(ya?ml|json)$/.test(path),
   );
@@ -23,6 +23,15 @@ export async function readRecipeSource(text: string): Promise<RecipeSource> {
       { recipe: text },
     );
   }
+  return file;
+}
+
+/**
+ * @param text as `findRecipeFile`
+ * @throws {SwarmError} RECIPE_NOT_FOUND, RECIPE_INVALID, RECIPE_TOO_LARGE
+ */
+export async function readRecipeSource(text: string): Promise<RecipeSource> {
+  const file = findRecipeFile(text);
   return parseRecipeText(await readFile(file, 'utf8'), extname(file) === '.json' ? 'json' : 'yaml');
 }
 

@@ -32,6 +32,7 @@ import type { WarmUpOptions } from '../commands/warm-up.ts';
 import { choosePlacement } from '../compute.ts';
 import { type Evaluation, evaluatePolicy, heldOutTasks } from '../evaluate.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
+import { untilInterrupted } from '../interrupt.ts';
 import { shippedRecipeFile } from '../shipped.ts';
 
 const REPORT_EVERY_STEPS = 20;
@@ -121,18 +122,6 @@ async function openEngine({
     ...placement,
     microBatchTokens: 2048,
   });
-}
-
-/** Ctrl-C once asks for a clean end; a second time it has its usual effect. */
-async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    return await work(controller.signal);
-  } finally {
-    process.off('SIGINT', stop).off('SIGTERM', stop);
-  }
 }
 
 function report(options: WarmUpOptions, line: object, text: string): void {

@@ -9,7 +9,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
   ...['chat', 'demo', 'node', 'train', 'verify', 'submit', 'continue', 'recipes', 'status', 'peers'],
-  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'devices', 'id'],
+  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'calibrate', 'devices', 'id'],
 ];
 
 test('the commands are those that are documented', () => {
@@ -65,6 +65,8 @@ test('wrong usage exits 2 and says how to get help', async () => {
     ['eval', '--tasks', '-5'],
     ['demo', '--nodes', '0'],
     ['warm-up', '--batch', 'x'],
+    ['calibrate', '--threads', '1,x'],
+    ['calibrate', '--lies', 'none-such'],
   ];
   for (const args of wrong) {
     const { code, stderr } = await runInProcess(args);
