@@ -2,8 +2,8 @@
 // Source: transformers 5.23 utils/chat_template_utils.py (trim_blocks, lstrip_blocks, loop controls, raise_exception,
 // strftime_now, {% generation %} as a no-op); the interpreter is @huggingface/jinja, as in transformers.js.
 // Left out: tools, documents, several templates by name (the one called `default` is taken), continue_final_message.
-// Of Python's jinja2 the interpreter lacks rarer methods and filters, which end with a code, never with another text; but
-// printed by themselves, booleans are `true` instead of `True`, and `none` is nothing.
+// Of Python's jinja2 the interpreter lacks rarer methods and filters, most of which end with a code. Some corners give
+// another text: booleans, none, lists and floats printed by themselves, title() on mixed case, '1' == 1, emoji lengths.
 // A template comes from strangers. Bounded: its length, that of its text, the length of a range(), the steps of a
 // rendering, and its time as a second net. Not bounded: the memory that it takes within that time. It reaches no file,
 // network or JavaScript object.

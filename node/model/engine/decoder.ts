@@ -8,6 +8,7 @@ import type { Placement } from '../device.ts';
 import { buildAppendRowsGraph } from '../llama/append-rows.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
 import { buildDecodeGraph, type CacheKeeper } from '../llama/decode.ts';
+import { MAX_TABLE_ROWS } from '../llama/layers.ts';
 import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob } from './batch.ts';
@@ -40,11 +41,12 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
       tokens: tokens.length,
     });
   }
-  if (totalTokens > config.maxPositions) {
+  const positions = Math.min(config.maxPositions, MAX_TABLE_ROWS);
+  if (totalTokens > positions) {
     throw new SwarmError(
       'TOO_LARGE',
-      `${totalTokens} tokens, prompt and completion, exceed the model's ${config.maxPositions} positions; shorten one.`,
-      { tokens: totalTokens, positions: config.maxPositions },
+      `${totalTokens} tokens, prompt and completion, exceed the ${positions} positions that the graphs have for this model; shorten one.`,
+      { tokens: totalTokens, positions },
     );
   }
 }

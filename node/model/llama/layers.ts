@@ -43,8 +43,8 @@ export function declareWeights(graph: GraphBuilder, config: ModelConfig): GraphW
 /** Added to scores and logits of what must not be seen; finite, so that no row becomes NaN, and e^(it) is 0 in float32. */
 export const MASKED_SCORE = -1e9;
 
-/** Position tables hold this many rows at most: longer sequences are refused by the session. */
-const MAX_TABLE_ROWS = 8192;
+/** Position tables hold this many rows at most, so that those of a config that boasts of millions stay small. */
+export const MAX_TABLE_ROWS = 8192;
 
 export interface RotaryTables {
   readonly cos: Value;
