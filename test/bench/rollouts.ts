@@ -10,7 +10,7 @@ const MEDIUM: GenerationSize = { groups: 4, groupSize: 16, promptTokens: 16, new
 const STARTER: GenerationSize = { groups: 16, groupSize: 16, promptTokens: 21, newTokens: 12 };
 const ROUNDS = 5;
 
-const OUTSIDE_SHARE = 0.25;
+const OUTSIDE_SHARE = 0.15;
 const STARTER_TOKENS_PER_SECOND = 15_000;
 
 interface Speed {
