@@ -125,8 +125,8 @@ export interface Sessions {
   release(): Promise<void>;
 }
 
-/** Logits, and as much again for their softmax, are held for a micro-batch's tokens at most in this much memory each. */
-const LOGIT_BYTES = 256 << 20;
+/** 65 536 ids for 1024 tokens: only larger vocabularies pay for chunks, with one more product. */
+const DEFAULT_LOGIT_BYTES = 256 << 20;
 
 /**
  * Builds graphs on demand.
@@ -140,9 +140,9 @@ export function createSessions(
   reference: readonly Parameter[] = [],
 ): Sessions {
   const open = new Map<GraphKind, Promise<GraphRunner>>();
-  const { tokenCount, lora, recompute = false } = init;
+  const { tokenCount, lora, recompute = false, logitBytes = DEFAULT_LOGIT_BYTES } = init;
   const plain: TrainingGraphOptions = {
-    chunkIds: Math.floor(LOGIT_BYTES / Float32Array.BYTES_PER_ELEMENT / microBatchTokens(init)),
+    chunkIds: Math.max(1, Math.floor(logitBytes / Float32Array.BYTES_PER_ELEMENT / microBatchTokens(init))),
     ...(tokenCount === undefined ? {} : { tokenCount }),
   };
   const options = { ...plain, ...(lora ? { lora } : {}) };

@@ -1,7 +1,7 @@
 // GSPO: the sequence's ratio s = exp(mean over its tokens of lp − lpOld), clipped, for all of its tokens.
 // Source: arXiv 2507.18071 §4.1. Needs whole sequences in the graph: micro-batches never split one.
 
-import { div, exp, expand, mul, reduceSum, sub } from '../../node/model/graph/ops.ts';
+import { div, exp, expand, max, mul, reduceSum, sub } from '../../node/model/graph/ops.ts';
 import type { LossRule } from './loss.ts';
 import { clippedSurrogate } from './surrogate.ts';
 
@@ -11,7 +11,9 @@ export const gspo: LossRule = {
   build({ logprobs, logprobsOld, advantages, mask }, { epsilonLow, epsilonHigh }) {
     const perSequence = { axes: [1], keepDims: true };
     const total = reduceSum(mul(sub(logprobs, logprobsOld), mask), perSequence);
-    const ratio = expand(exp(div(total, reduceSum(mask, perSequence))), logprobs.shape);
+    // rows that only fill up a group have no tokens
+    const count = max(reduceSum(mask, perSequence), 1);
+    const ratio = expand(exp(div(total, count)), logprobs.shape);
     return clippedSurrogate(ratio, advantages, 1 - epsilonLow!, 1 + epsilonHigh!);
   },
 };

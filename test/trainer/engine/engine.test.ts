@@ -235,6 +235,32 @@ test('a restored engine goes on as the one that was not stopped, also from the c
   await resumed.close();
 });
 
+test('with adapters the base stays, what is published is merged, and a restored engine goes on', async () => {
+  const folder = await mkdtemp(join(dir, 'lora-'));
+  const lora = { rank: 2, alpha: 4, targets: ['q_proj', 'down_proj'] } as const;
+  const engine = await openTrainingCore(initOf({ lora }, 'aipo', 0.1));
+  const [plain, before] = [await openTrainingCore(initOf()), await engine.policy()];
+  assert.deepEqual(before.policyRoot, (await plain.policy()).policyRoot, 'new adapters change nothing');
+  const sequences = await onPolicy(engine);
+  for (let k = 0; k < 3; k++) await engine.update(sequences);
+  const published = await parseSafetensors((await engine.policy()).safetensors);
+  const base = await parseSafetensors(before.safetensors);
+  assert.deepEqual([...published.keys()].sort(), [...base.keys()].sort());
+  for (const [name, { data }] of published)
+    assert.equal(
+      Buffer.compare(Buffer.from(data.buffer), Buffer.from(base.get(name)!.data.buffer)) !== 0,
+      /(q_proj|down_proj)\.weight$/.test(name),
+      name,
+    );
+  await engine.saveCheckpoint(folder, { step: 1, recipeId: 'r', consumed: [], extra: null });
+  const expected = await engine.update(sequences);
+  const resumed = await openTrainingCore(initOf({ lora }, 'aipo', 0.1));
+  await resumed.restore(folder);
+  assert.deepEqual(await resumed.update(sequences), expected);
+  await assert.rejects(plain.restore(folder), (error) => isSwarmError(error, 'CHECKPOINT_CORRUPT'));
+  for (const each of [engine, plain, resumed]) await each.close();
+});
+
 test('a snapshot counts the bits that changed since the one before', async () => {
   const engine = await openTrainingCore(initOf());
   assert.equal((await engine.policy()).changedBits, 0);
