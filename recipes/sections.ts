@@ -152,6 +152,28 @@ export const LOSS_SETTINGS: Readonly<Record<LossName, readonly string[]>> = {
   decoupled: ['epsilon'],
 };
 
+/** Projections of a layer that may have an adapter. */
+export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
+
+/** Adapters of low rank that learn while the model's own weights stay; merged into what is published. */
+export interface RecipeLora {
+  readonly rank: number;
+  /** the adapters' product is scaled by alpha / rank */
+  readonly alpha: number;
+  readonly targets: readonly (typeof LORA_TARGETS)[number][];
+}
+
+const loraSchema: z.ZodType<RecipeLora> = z.strictObject({
+  rank: z.int().min(1).max(256).default(8).describe('columns of each adapter'),
+  alpha: z.number().gt(0).max(1024).default(16).describe("the adapters' product is scaled by alpha / rank"),
+  targets: z
+    .array(z.enum(LORA_TARGETS))
+    .min(1)
+    .max(LORA_TARGETS.length)
+    .default([...LORA_TARGETS])
+    .describe('projections of each layer that have an adapter'),
+});
+
 /** The optimisation. */
 export interface RecipeGrpo {
   readonly loss: LossName;
@@ -173,6 +195,7 @@ export interface RecipeGrpo {
   readonly slowWhenStale: boolean;
   readonly maxDrift?: number;
   readonly maxSteps?: number;
+  readonly lora?: RecipeLora;
 }
 
 // Defaults are those of the known good run in spec/grpo.md; the shipped recipes for tiny models set their own.
@@ -219,6 +242,9 @@ export const grpoSchema: z.ZodType<RecipeGrpo> = z
         'brake: leave out rollouts below average whose tokens lost more log-prob than this on average, in nats',
       ),
     maxSteps: z.int().min(1).max(100_000_000).exactOptional().describe('policy steps after which training ends'),
+    lora: loraSchema
+      .exactOptional()
+      .describe('train adapters of low rank instead of all weights, far less memory; absent: all weights'),
   })
   .superRefine((grpo, context) => {
     for (const name of Object.keys(grpo.lossSettings)) {

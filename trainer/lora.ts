@@ -10,18 +10,10 @@ import { gemm, mul } from '../node/model/graph/ops.ts';
 import type { Value } from '../node/model/graph/value.ts';
 import type { GraphWeights } from '../node/model/llama/layers.ts';
 import { elementCount, type Weights, type WeightTensor } from '../node/model/weights.ts';
+import type { RecipeLora } from '../recipes/sections.ts';
 import { labelledStream } from './init-weights.ts';
 
-export const LORA_TARGETS = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const;
-export type LoraTarget = (typeof LORA_TARGETS)[number];
-
-export interface LoraSettings {
-  readonly rank: number;
-  /** the product is scaled by alpha / rank */
-  readonly alpha: number;
-  /** which projections of each layer have an adapter */
-  readonly targets: readonly LoraTarget[];
-}
+export type LoraSettings = RecipeLora;
 
 const downName = (projection: string): string => `${projection}.lora_A.weight`;
 const upName = (projection: string): string => `${projection}.lora_B.weight`;

@@ -18,7 +18,7 @@ import {
   recipeIdOf,
   recipeJsonSchema,
 } from '../../recipes/schema.ts';
-import { LOSS_SETTINGS } from '../../recipes/sections.ts';
+import { LORA_TARGETS, LOSS_SETTINGS } from '../../recipes/sections.ts';
 import { LOSSES } from '../../trainer/grpo/losses.ts';
 import { FILL, madeUpHex, shippedSource, shippedTemplate } from '../support/recipe-sources.ts';
 
@@ -213,6 +213,15 @@ test('completing fills in what a template leaves out and keeps what it says', ()
   assert.deepEqual(recipe.trainers, [madeUpHex('own')]);
   assert.deepEqual(recipe.model, { ...FILL.model, hubId: 'owner/name' });
   refuses(() => completeRecipe({ ...template, author: madeUpHex('other') }, FILL), 'RECIPE_INVALID', 'recipe.author');
+});
+
+test('adapters are off unless asked for, and then have defaults', () => {
+  assert.equal(parseRecipe(canonicalRecipe(shippedSource('arrows'))).grpo.lora, undefined);
+  const { lora } = parseRecipe(canonicalRecipe(shippedSource('arrows', { grpo: { lora: { rank: 4 } } }))).grpo;
+  assert.deepEqual(lora, { rank: 4, alpha: 16, targets: [...LORA_TARGETS] });
+  const targets = (names: string[]) => shippedSource('arrows', { grpo: { lora: { targets: names } } });
+  refuses(() => canonicalRecipe(targets(['lm_head'])), 'RECIPE_INVALID', 'recipe.grpo.lora.targets');
+  refuses(() => canonicalRecipe(targets([])), 'RECIPE_INVALID', 'recipe.grpo.lora.targets');
 });
 
 test('losses and their settings are those that the trainer knows', () => {

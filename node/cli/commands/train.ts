@@ -16,6 +16,7 @@ export interface TrainOptions extends NetworkOptions, ComputeOptions {
   readonly model?: string;
   readonly accept: 'author' | 'all' | 'none';
   readonly verify: boolean;
+  readonly recompute: boolean;
   readonly evalEvery: number;
   readonly evalTasks: number;
   readonly maxSteps?: number;
@@ -36,6 +37,7 @@ export function trainCommand(): Command {
         .default('author'),
     )
     .option('--no-verify', 'run no verifier inside; the recipe must name others')
+    .option('--recompute', 'compute activations anew on the way back: less memory, a third more time', false)
     .option('--eval-every <steps>', 'evaluate on held-out tasks every so many steps, 0 for never', parseCount, 10)
     .option('--eval-tasks <n>', 'held-out tasks of an evaluation', parsePositive, 512)
     .option('--max-steps <n>', 'stop after this policy step', parsePositive)

@@ -236,7 +236,7 @@ async function trainOne(
   }
 }
 
-function engineInit(recipe: ResolvedRecipe, { start, placement, tokenizer }: TrainerHost): TrainingEngineInit {
+function engineInit(recipe: ResolvedRecipe, { options, start, placement, tokenizer }: TrainerHost): TrainingEngineInit {
   const { grpo, sampling } = recipe.recipe;
   return {
     source: { folder: start.folder },
@@ -254,6 +254,8 @@ function engineInit(recipe: ResolvedRecipe, { start, placement, tokenizer }: Tra
     schedule: { learningRate: grpo.learningRate, warmupSteps: grpo.warmUpSteps },
     clipNorm: grpo.clipNorm,
     slowWhenStale: grpo.slowWhenStale,
+    ...(grpo.lora === undefined ? {} : { lora: grpo.lora }),
+    recompute: options.recompute,
     ...placement,
   };
 }

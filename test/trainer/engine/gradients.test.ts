@@ -4,11 +4,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Weights } from '../../../node/model/weights.ts';
+import { LORA_TARGETS } from '../../../recipes/sections.ts';
 import type { TrainingEngineInit } from '../../../trainer/engine/engine.ts';
 import { gatherRows, microBatches, type PromptedSequence } from '../../../trainer/engine/micro-batch.ts';
 import { createLearner } from '../../../trainer/engine/parameters.ts';
 import { createSessions } from '../../../trainer/engine/sessions.ts';
-import { initAdapters, LORA_TARGETS, mergedTensor } from '../../../trainer/lora.ts';
+import { initAdapters, mergedTensor } from '../../../trainer/lora.ts';
 import { largestDifference, largestMagnitude } from '../../support/difference.ts';
 import { type RandomModel, randomModel, randomNumbers } from '../../support/random-model.ts';
 
