@@ -108,8 +108,9 @@ function measureAll(
   dir: string,
 ): Promise<CalibrationResult> {
   const { truth, model, previous, weightsFile } = subject;
-  return untilInterrupted((signal) =>
-    calibrate(
+  return untilInterrupted((signal) => {
+    process.stderr.write(`ready, holding against each other: ${settings.map(({ name }) => name).join('; ')}\n`);
+    return calibrate(
       { settings, loadLie: lieLoader(dir), onProgress: showParts() },
       {
         truth,
@@ -121,8 +122,8 @@ function measureAll(
         lieGroups: options.lieGroups,
         signal,
       },
-    ),
-  );
+    );
+  });
 }
 
 /** One line a part; on a terminal it counts. */
