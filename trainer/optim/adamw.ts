@@ -1,17 +1,15 @@
-// AdamW with decoupled weight decay, in place over flat arrays, as a pure {init, update} pair.
+// AdamW with decoupled weight decay, in place over flat arrays.
 // Source: Loshchilov & Hutter, arXiv 1711.05101, algorithm 2; equal to PyTorch's torch.optim.AdamW.
-// Invariant: parameters and moments are touched only by `adamwUpdate`, and only once every gradient has been read.
+// Invariant: parameters and moments are touched only by `adamwUpdate`, and only once every gradient has been looked at.
 
 import { SwarmError } from '../../node/protocol/errors.ts';
-
-/** f32 in training; f64 where a test wants more digits. */
-export type FloatArray = Float32Array | Float64Array;
+import { type AdamwKernel, createAdamwKernel } from './adamw-kernel.ts';
 
 /** One trainable tensor: `shape` decides whether weight decay applies (not to 1-D tensors: norms, biases). */
-export interface Parameter<A extends FloatArray = Float32Array> {
+export interface Parameter {
   readonly name: string;
   readonly shape: readonly number[];
-  readonly data: A;
+  readonly data: Float32Array;
 }
 
 export interface AdamwSettings {
@@ -23,18 +21,19 @@ export interface AdamwSettings {
 }
 
 /** First and second moments, one array a parameter in the same order, and the number of steps taken. */
-export interface AdamwState<A extends FloatArray = Float32Array> {
+export interface AdamwState {
   step: number;
-  readonly first: readonly A[];
-  readonly second: readonly A[];
+  readonly first: readonly Float32Array[];
+  readonly second: readonly Float32Array[];
+  readonly kernel: AdamwKernel;
 }
 
 export const ADAMW_DEFAULTS: AdamwSettings = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 };
 
-/** Zero moments for `parameters`, of the same array type and order. */
-export function adamwInit<A extends FloatArray>(parameters: readonly Parameter<A>[]): AdamwState<A> {
-  const zeros = (): A[] => parameters.map(({ data }) => data.slice().fill(0) as A);
-  return { step: 0, first: zeros(), second: zeros() };
+/** Zero moments for `parameters`, in their order. */
+export function adamwInit(parameters: readonly Parameter[]): AdamwState {
+  const zeros = (): Float32Array[] => parameters.map(({ data }) => new Float32Array(data.length));
+  return { step: 0, first: zeros(), second: zeros(), kernel: createAdamwKernel() };
 }
 
 /**
@@ -46,11 +45,11 @@ export function adamwInit<A extends FloatArray>(parameters: readonly Parameter<A
  * @param gradientScale multiplied into every gradient (global-norm clipping, without a pass of its own)
  * @throws {SwarmError} GRAPH_SHAPE when a gradient does not have its parameter's length
  */
-export function adamwUpdate<A extends FloatArray>(
-  state: AdamwState<A>,
-  parameters: readonly Parameter<A>[],
-  gradients: readonly A[],
-  settings: AdamwSettings,
+export function adamwUpdate(
+  state: AdamwState,
+  parameters: readonly Parameter[],
+  gradients: readonly Float32Array[],
+  { beta1, beta2, epsilon, weightDecay }: AdamwSettings,
   learningRate: number,
   gradientScale: number = 1,
 ): void {
@@ -63,41 +62,11 @@ export function adamwUpdate<A extends FloatArray>(
     );
   });
   state.step += 1;
-  const stepSize = learningRate / (1 - settings.beta1 ** state.step);
-  const secondScale = 1 / Math.sqrt(1 - settings.beta2 ** state.step);
+  const stepSize = learningRate / (1 - beta1 ** state.step);
+  const secondScale = 1 / Math.sqrt(1 - beta2 ** state.step);
   parameters.forEach(({ shape, data }, index) => {
-    const decay = shape.length > 1 ? 1 - learningRate * settings.weightDecay : 1;
-    updateTensor(data, gradients[index]!, state.first[index]!, state.second[index]!, settings, {
-      decay,
-      stepSize,
-      secondScale,
-      gradientScale,
-    });
+    const decay = shape.length > 1 ? 1 - learningRate * weightDecay : 1;
+    const rates = { beta1, beta2, epsilon, decay, stepSize, secondScale, gradientScale };
+    state.kernel(data, gradients[index]!, state.first[index]!, state.second[index]!, rates);
   });
-}
-
-interface Rates {
-  readonly decay: number;
-  readonly stepSize: number;
-  readonly secondScale: number;
-  readonly gradientScale: number;
-}
-
-// One pass over the four arrays: the loop is bound by memory, so clipping's scale is applied here too (measured).
-function updateTensor<A extends FloatArray>(
-  data: A,
-  gradient: A,
-  first: A,
-  second: A,
-  { beta1, beta2, epsilon }: AdamwSettings,
-  { decay, stepSize, secondScale, gradientScale }: Rates,
-): void {
-  for (let i = 0; i < data.length; i++) {
-    const g = gradient[i]! * gradientScale;
-    const m = beta1 * first[i]! + (1 - beta1) * g;
-    const v = beta2 * second[i]! + (1 - beta2) * g * g;
-    first[i] = m;
-    second[i] = v;
-    data[i] = data[i]! * decay - (stepSize * m) / (Math.sqrt(v) * secondScale + epsilon);
-  }
 }

@@ -2,8 +2,6 @@
 // Source: Pascanu et al., arXiv 1211.5063 §3.2; equal to torch.nn.utils.clip_grad_norm_ (with its 1e-6 in the denominator).
 // Left out: rewriting the gradients. The scale goes into the optimizer's own pass over them.
 
-import type { FloatArray } from './adamw.ts';
-
 /** PyTorch's guard against a zero norm. */
 const NORM_EPSILON = 1e-6;
 
@@ -11,13 +9,13 @@ const NORM_EPSILON = 1e-6;
  * Euclidean norm over all gradients together, accumulated in f64.
  * @returns NaN or Infinity when any gradient is not finite
  */
-export function globalNorm(gradients: readonly FloatArray[]): number {
+export function globalNorm(gradients: readonly Float32Array[]): number {
   let squares = 0;
   for (const gradient of gradients) squares += sumOfSquares(gradient);
   return Math.sqrt(squares);
 }
 
-function sumOfSquares(values: FloatArray): number {
+function sumOfSquares(values: Float32Array): number {
   // Four running sums: one would wait for the last addition at every element (measured 2.5 times slower).
   let a = 0;
   let b = 0;
