@@ -123,7 +123,7 @@ test('cuts of a large vocabulary keep what a full sort keeps', () => {
   for (const topP of [0.1, 0.9, 0.999]) {
     const kept = keptBy(topP);
     const draw = createRowDraw({ temperature: 1, topK: 0, topP }, p.length);
-    const drawn = new Set(Array.from({ length: 4000 }, (_, k) => draw(p, k / 4000).token));
+    const drawn = new Set(Array.from({ length: 100 }, (_, k) => draw(p, k / 100).token));
     assert.equal(draw(p, 0).token, kept[0]);
     assert.equal(draw(p, 1 - 2 ** -53).token, kept.at(-1));
     assert.ok([...drawn].every((token) => kept.includes(token)));
