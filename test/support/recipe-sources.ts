@@ -29,6 +29,9 @@ export function shippedTemplate(name: 'arrows' | 'largest' | 'sums' | 'sorting')
 }
 
 /** A shipped recipe with FILL, and fields replaced. */
-export function shippedSource(name: 'arrows' | 'largest' | 'sums' | 'sorting', replaced: RecipeSource = {}): RecipeSource {
+export function shippedSource(
+  name: 'arrows' | 'largest' | 'sums' | 'sorting',
+  replaced: RecipeSource = {},
+): RecipeSource {
   return completeRecipe({ ...shippedTemplate(name), ...replaced }, FILL);
 }
