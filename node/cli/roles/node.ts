@@ -1,6 +1,8 @@
-// `murmur node`: one rollout worker on the newest open recipe, its figures told every two seconds.
+// `murmur node`: one rollout worker on the newest open recipe, or another while that one gives nothing to do; its figures
+// told every two seconds.
 
 import { createPolicyEngine } from '../../model/engine/engine.ts';
+import type { Tokenizer } from '../../model/tokenizer.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { PolicyEngine, Startable } from '../../protocol/ports.ts';
 import { createProver, type ProverThread } from '../../rollout/prover.ts';
@@ -14,6 +16,8 @@ import { type RoleContext, runRole, watchRecipes } from './role.ts';
 import { waitForTokenizer } from './tokenizer.ts';
 
 const TELL_EVERY_MS = 2_000;
+/** A recipe that gives nothing to do for so long is left for another: its trainer may be gone. */
+const STALLED_MS = 20_000;
 const MILLION = 1e6;
 
 export async function runNode(options: NodeOptions): Promise<number> {
@@ -30,13 +34,24 @@ export async function runNode(options: NodeOptions): Promise<number> {
     context.onStop(() => prover.close());
     let worker: RolloutWorker | null = null;
     let working: KnownRecipe | null = null;
+    let busyAtMs = systemClock.nowMs();
     watchRecipes(context, {
       wanted: options.recipe,
       onOpen: async (known) => {
         const followed = await context.participant.follow(known);
+        // What is worked on goes on until the other's policy is here; where there are others, none is waited for without end.
+        const { book } = context.participant;
+        const isOnly = book.list().every((each) => each === known || !book.isOpen(each.resolved.recipeIdHex));
+        const limits = isOnly ? [context.signal] : [context.signal, AbortSignal.timeout(STALLED_MS)];
+        const tokenizer = await waitForTokenizer(followed, AbortSignal.any(limits));
         await worker?.stop();
         working = known;
-        worker = await startWorker({ context, engine, prover, followed, alterWeights });
+        worker = await startWorker({ context, engine, prover, followed, tokenizer, alterWeights });
+        busyAtMs = systemClock.nowMs();
+      },
+      isStalled: () => {
+        if (worker?.stats().isWaiting !== true) busyAtMs = systemClock.nowMs();
+        return systemClock.nowMs() - busyAtMs >= STALLED_MS;
       },
     });
     context.onStop(() => worker?.stop());
@@ -68,12 +83,12 @@ interface WorkerParts {
   readonly engine: PolicyEngine;
   readonly prover: ProverThread;
   readonly followed: FollowedRecipe;
+  readonly tokenizer: Tokenizer;
   readonly alterWeights: { readonly seed: number; readonly scale: number } | undefined;
 }
 
 async function startWorker(parts: WorkerParts): Promise<RolloutWorker & Startable> {
-  const { participant, signal } = parts.context;
-  const tokenizer = await waitForTokenizer(parts.followed, signal);
+  const { participant } = parts.context;
   const recipe = parts.followed.known.resolved;
   const worker = createRolloutWorker(
     {
@@ -85,7 +100,7 @@ async function startWorker(parts: WorkerParts): Promise<RolloutWorker & Startabl
       records: participant.store.records(`rollout-${recipe.recipeIdHex}`),
       clock: systemClock,
       logger: participant.logger,
-      tokenizer,
+      tokenizer: parts.tokenizer,
     },
     {
       recipe,

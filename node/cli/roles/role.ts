@@ -138,28 +138,51 @@ function submitHandler(participant: Participant): ControlHandler {
   };
 }
 
-/**
- * Calls `work` for recipes as they become known and open: for every one, or (`single`) for one at a time, the newest.
- * @param wanted id, its beginning, or name: only that recipe, open or not
- */
-export function watchRecipes(
-  context: RoleContext,
-  init: { readonly wanted: string | undefined; readonly onOpen: (known: KnownRecipe) => Promise<void> },
-): void {
+interface RecipeWatch {
+  /** id, its beginning, or name: only that recipe, open or not */
+  readonly wanted: string | undefined;
+  readonly onOpen: (known: KnownRecipe) => Promise<void>;
+  /** whether a recipe may be taken up while another still waits for its first policy. Default false */
+  readonly together?: boolean;
+  /** whether what is worked on gives nothing to do: another open recipe is taken up again then */
+  readonly isStalled?: () => boolean;
+}
+
+/** Calls `onOpen` for recipes as they become known and open. */
+export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
   const { book, logger } = context.participant;
+  const { wanted, onOpen, together = false, isStalled = () => false } = init;
+  const starting: Promise<void>[] = [];
   const taken = new Set<string>();
+  let newest: string | null = null;
+  const take = async (known: KnownRecipe): Promise<void> => {
+    const id = known.resolved.recipeIdHex;
+    const before = newest;
+    taken.add(id);
+    newest = id;
+    context.emit({ event: 'recipe', recipeId: id, name: known.resolved.recipe.name, state: 'working' });
+    await onOpen(known).catch((error: unknown) => {
+      taken.delete(id);
+      newest = before;
+      logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
+    });
+  };
   const look = async (): Promise<void> => {
-    for (const known of init.wanted === undefined ? book.list() : [book.find(init.wanted)]) {
-      if (known === undefined) continue;
-      const id = known.resolved.recipeIdHex;
-      if (taken.has(id) || (init.wanted === undefined && !book.isOpen(id))) continue;
-      taken.add(id);
-      context.emit({ event: 'recipe', recipeId: id, name: known.resolved.recipe.name, state: 'working' });
-      await init.onOpen(known).catch((error: unknown) => {
-        taken.delete(id);
-        logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
-      });
+    if (wanted !== undefined) {
+      const known = book.find(wanted);
+      if (known !== undefined && !taken.has(known.resolved.recipeIdHex)) await take(known);
+      return;
     }
+    const open = book.list().filter(({ resolved }) => book.isOpen(resolved.recipeIdHex));
+    const fresh = open.filter(({ resolved }) => !taken.has(resolved.recipeIdHex));
+    for (const known of fresh) {
+      const start = take(known);
+      if (together) starting.push(start);
+      else await start;
+    }
+    if (fresh.length > 0 || !isStalled()) return;
+    const other = lastHeard(open.filter(({ resolved }) => resolved.recipeIdHex !== newest));
+    if (other !== undefined) await take(other);
   };
   let turn = Promise.resolve();
   const timer = setInterval(() => {
@@ -168,5 +191,11 @@ export function watchRecipes(
   context.onStop(async () => {
     clearInterval(timer);
     await turn;
+    await Promise.all(starting);
   });
+}
+
+/** The recipe whose trainers were heard of last. */
+function lastHeard(recipes: readonly KnownRecipe[]): KnownRecipe | undefined {
+  return [...recipes].sort((a, b) => b.lastHeardMs - a.lastHeardMs)[0];
 }

@@ -36,6 +36,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     const verifiers = new Map<string, Verifier>();
     watchRecipes(context, {
       wanted: options.recipe,
+      together: true,
       onOpen: async (known) => {
         const followed = await context.participant.follow(known, { keep: 'all' });
         verifiers.set(known.resolved.recipeIdHex, await startVerifier(context, workers, followed));

@@ -1,0 +1,79 @@
+// Which recipe a role takes up, and when a node leaves one for another.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { KnownRecipe } from '../../../node/cli/recipe-book.ts';
+import { type RoleContext, watchRecipes } from '../../../node/cli/roles/role.ts';
+import { silentLogger } from '../../support/silent-logger.ts';
+
+function known(id: string, lastHeardMs: number): KnownRecipe {
+  const resolved = { recipeIdHex: id, recipe: { name: id } } as KnownRecipe['resolved'];
+  return { resolved, author: 'author', lastHeardMs, closed: false };
+}
+
+/** A context whose book holds the given recipes, those of `open` open. */
+function contextOf(recipes: readonly KnownRecipe[], open: ReadonlySet<string>) {
+  const stops: (() => unknown)[] = [];
+  const book = {
+    list: () => recipes,
+    isOpen: (id: string) => open.has(id),
+    find: (text: string) => recipes.find(({ resolved }) => resolved.recipeIdHex === text),
+  };
+  const context = {
+    participant: { book, logger: silentLogger },
+    emit: () => undefined,
+    onStop: (step: () => unknown) => stops.push(step),
+  } as unknown as RoleContext;
+  return { context, stop: async () => Promise.all(stops.map((step) => step())) };
+}
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await new Promise((done) => setTimeout(done, 20));
+}
+
+test('a node whose recipe gives nothing to do goes back to another that is open', { timeout: 20_000 }, async () => {
+  const open = new Set(['first', 'second', 'silent']);
+  const { context, stop } = contextOf([known('first', 3), known('silent', 2), known('second', 1)], open);
+  const taken: string[] = [];
+  let stalled = false;
+  watchRecipes(context, {
+    wanted: undefined,
+    onOpen: async ({ resolved }) => void taken.push(resolved.recipeIdHex),
+    isStalled: () => {
+      const now = stalled;
+      stalled = false;
+      return now;
+    },
+  });
+  await until(() => taken.length === 3);
+  assert.deepEqual(taken, ['first', 'silent', 'second']);
+  open.delete('silent');
+  stalled = true;
+  await until(() => taken.length === 4);
+  assert.equal(taken[3], 'first', 'the one whose trainer was heard of last, of those that are open');
+  open.delete('second');
+  stalled = true;
+  await until(() => !stalled);
+  await new Promise((done) => setTimeout(done, 100));
+  assert.equal(taken.length, 4, 'nothing else is open: the node stays');
+  await stop();
+});
+
+test('a verifier takes up a recipe while another waits for its first policy', { timeout: 20_000 }, async () => {
+  const { context, stop } = contextOf([known('waits', 1), known('runs', 1)], new Set(['waits', 'runs']));
+  const started: string[] = [];
+  const weights = Promise.withResolvers<void>();
+  watchRecipes(context, {
+    wanted: undefined,
+    together: true,
+    onOpen: async ({ resolved }) => {
+      if (resolved.recipeIdHex === 'waits') await weights.promise;
+      started.push(resolved.recipeIdHex);
+    },
+  });
+  await until(() => started.includes('runs'));
+  assert.deepEqual(started, ['runs']);
+  weights.resolve();
+  await stop();
+  assert.deepEqual(started, ['runs', 'waits']);
+});
