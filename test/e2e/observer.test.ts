@@ -49,7 +49,6 @@ test('an observer sees what is true', { timeout: 300_000 }, async (t) => {
   const look = (command: string, ...more: string[]): Promise<unknown> => lab.ask([command, ...more, ...join]);
 
   await t.test('status: an observer, connected, the recipe open, a policy of its own at hand', async () => {
-    const first = (await askUntil<Status>(lab, 'trainer', 'status', () => true)).recipes[0]!.readyStep;
     const status = (await look('status')) as Status;
     const last = (await askUntil<Status>(lab, 'trainer', 'status', () => true)).recipes[0]!.readyStep;
     assert.deepEqual([status.running, status.role, status.network], [true, 'observer', 'ring']);
@@ -59,7 +58,8 @@ test('an observer sees what is true', { timeout: 300_000 }, async (t) => {
       [['tiny-arrows', recipeId, 'open']],
     );
     const { readyStep } = status.recipes[0]!;
-    assert.ok(readyStep >= first && readyStep <= last, `${first} <= ${readyStep} <= ${last}`);
+    // It takes an older policy first where that is what came first; never one that the trainer has not made.
+    assert.ok(readyStep !== null && readyStep >= 0 && readyStep <= last, `0 <= ${readyStep} <= ${last}`);
   });
 
   await t.test('peers and recipes', async () => {
