@@ -18,7 +18,7 @@ rewards: [{ reward: exact@1 }, { reward: length-penalty@1, settings: { perCharac
 groupSize: 4
 sampling: { temperature: 1, maxNewTokens: 6, endTokens: [1] }
 grpo: { learningRate: 1.0e-3, warmUpSteps: 0, promptsPerStep: 4, sequencesPerUpdate: 16, maxUpdatesPerStep: 1 }
-staleness: { maxLagSteps: 4, keepPolicies: 5, maxStepWaitMs: 4000, maxSlotsPerStep: 4 }
+staleness: { maxLagSteps: 4, keepPolicies: 5, maxStepWaitMs: 4000, maxSlotsPerStep: 64 }
 `;
 
 const starter = (name: string): string => fileURLToPath(new URL(`../../recipes/starter/${name}`, import.meta.url));
