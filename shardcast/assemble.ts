@@ -1,7 +1,6 @@
 // From shards on disk to a policy folder: joined in order under a temporary name, checked whole, then renamed.
 // Invariant: `policies` gets the policy only when names, shapes, finiteness and policyRoot are right.
 
-import { readFile } from 'node:fs/promises';
 import { toHex } from '../node/protocol/bytes.ts';
 import { SwarmError } from '../node/protocol/errors.ts';
 import type { Manifest } from '../node/protocol/manifest.ts';
@@ -26,7 +25,7 @@ export async function assemblePolicy(
     for (const { hashHex } of shardsOf(manifest)) yield await blobs.get(hashHex);
   }
   await policies.write(policyRoot, parts(), model.texts, async (weightsFile) => {
-    const root = await rootOfWeights(await readFile(weightsFile), model.config);
+    const root = await rootOfWeights(weightsFile, model.config);
     if (root !== policyRoot) {
       throw new SwarmError(
         'ROOT_MISMATCH',

@@ -4,7 +4,7 @@
 // root and shards, so publishing again after a crash is no equivocation; a step that changed no bf16 bit is not published.
 
 import type { BlobRef } from '../node/protocol/blob-ref.ts';
-import { fromHex, sha256, toHex } from '../node/protocol/bytes.ts';
+import { fromHex, toHex } from '../node/protocol/bytes.ts';
 import { SwarmError } from '../node/protocol/errors.ts';
 import {
   type Admission,
@@ -73,15 +73,13 @@ const full: Encoding = async (blobs, weights, shardBytes) => {
   const shardHashes: Uint8Array[] = [];
   for (let offset = 0; offset < weights.length; offset += shardBytes) {
     const shard = weights.subarray(offset, offset + shardBytes);
-    await blobs.put(shard);
-    shardHashes.push(sha256(shard));
+    shardHashes.push(fromHex(await blobs.put(shard), 32));
   }
   return { sizeBytes: weights.length, shardBytes, shardHashes };
 };
 
 async function putText(blobs: BlobStore, bytes: Uint8Array): Promise<BlobRef> {
-  await blobs.put(bytes);
-  return { hash: sha256(bytes), sizeBytes: bytes.length };
+  return { hash: fromHex(await blobs.put(bytes), 32), sizeBytes: bytes.length };
 }
 
 /** @throws {SwarmError} MANIFEST_INVALID when the texts are not of the recipe's model */

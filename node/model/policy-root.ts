@@ -22,7 +22,11 @@ function tensorHead(name: string, shape: readonly number[]): Buffer {
 
 /** The hash of a policy whose tensors come one by one. */
 export interface PolicyRootHash {
-  /** Tensors must come in byte order of their names. */
+  /** Begins the next tensor; tensors must come in byte order of their names. */
+  begin(name: string, shape: readonly number[]): void;
+  /** The tensor's next values: bf16, little-endian. */
+  values(bytes: Uint8Array): void;
+  /** A tensor at once. */
   add(name: string, shape: readonly number[], bits: Uint16Array): void;
   digest(): Uint8Array;
 }
@@ -30,6 +34,8 @@ export interface PolicyRootHash {
 export function createPolicyRootHash(): PolicyRootHash {
   const hash = createHash('sha256');
   return {
+    begin: (name, shape) => void hash.update(tensorHead(name, shape)),
+    values: (bytes) => void hash.update(bytes),
     add(name, shape, bits) {
       hash.update(tensorHead(name, shape));
       hash.update(new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));

@@ -158,7 +158,7 @@ export async function parseSafetensors(bytes: Uint8Array, name: string = 'weight
   return weightsOf(bufferSource(bytes, name));
 }
 
-/** An open file whose header has been checked. */
+/** An open file, or one in memory, whose header has been checked. */
 export interface SafetensorsFile {
   readonly path: string;
   /** in file order */
@@ -170,6 +170,25 @@ export interface SafetensorsFile {
   close(): Promise<void>;
 }
 
+async function fileOf(source: Source, close: () => Promise<void>): Promise<SafetensorsFile> {
+  return {
+    path: source.name,
+    entries: await entriesOf(source),
+    tensor: (entry) => tensorOf(source, entry),
+    bytes: (entry, offset, target) => source.readInto(target, entry.start + offset),
+    close,
+  };
+}
+
+/**
+ * The same of a file in memory.
+ * @param name what an error calls it
+ * @throws {SwarmError} MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL (a dtype)
+ */
+export function safetensorsInMemory(bytes: Uint8Array, name: string = 'weights'): Promise<SafetensorsFile> {
+  return fileOf(bufferSource(bytes, name), async () => undefined);
+}
+
 /**
  * Opens a file and reads its header.
  * @throws {SwarmError} MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL
@@ -179,14 +198,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     throw new SwarmError('MODEL_FILE_MISSING', `Cannot open ${path}. Check the model folder.`, { path }, { cause });
   });
   try {
-    const source = fileSource(handle, path, (await handle.stat()).size);
-    return {
-      path,
-      entries: await entriesOf(source),
-      tensor: (entry) => tensorOf(source, entry),
-      bytes: (entry, offset, target) => source.readInto(target, entry.start + offset),
-      close: () => handle.close(),
-    };
+    return await fileOf(fileSource(handle, path, (await handle.stat()).size), () => handle.close());
   } catch (error) {
     await handle.close();
     throw error;
@@ -212,23 +224,6 @@ export async function readSafetensors(path: string): Promise<Weights> {
 export interface Bf16Tensor {
   readonly shape: readonly number[];
   readonly bits: Uint16Array;
-}
-
-/**
- * Reads a file whose tensors are all BF16 into bit patterns, unconverted.
- * @throws {SwarmError} MODEL_FILE_CORRUPT, also for another dtype
- */
-export async function tensorsFromBf16Safetensors(
-  bytes: Uint8Array,
-  name: string = 'weights',
-): Promise<ReadonlyMap<string, Bf16Tensor>> {
-  const tensors = new Map<string, Bf16Tensor>();
-  for (const entry of await entriesOf(bufferSource(bytes, name))) {
-    if (entry.dtype !== 'BF16') throw corrupt(name, `tensor ${entry.name} is ${entry.dtype}, not BF16`);
-    const own = new Uint8Array(bytes.subarray(entry.start, entry.start + entry.byteLength));
-    tensors.set(entry.name, { shape: entry.shape, bits: new Uint16Array(own.buffer) });
-  }
-  return tensors;
 }
 
 /** The header of a file with these tensors in byte order of their names, padded to 8 bytes. */
