@@ -1,7 +1,7 @@
 // The demo on a terminal: one screenful, drawn again in place; without a terminal, plain lines.
 
 import { describeEvent, type RoleEvent } from '../events.ts';
-import { type DemoState, type DemoSummary, LIAR, swarmTokensPerSecond } from './state.ts';
+import { type DemoState, type DemoSummary, goalOf, hopeless, LIAR, swarmTokensPerSecond } from './state.ts';
 
 const CHART_ROWS = 8;
 const CHART_COLUMNS = 60;
@@ -40,9 +40,9 @@ export function renderScreen(state: DemoState, nowMs: number): string[] {
   const lines = [
     `murmuration demo · ${seconds} s · policy step ${step?.policyStep ?? 0}`,
     '',
-    `held-out accuracy ${format(evaluation?.accuracy)} (before ${format(first?.accuracy)}), completion ${format(evaluation?.completionTokensMean, 1)} tokens (before ${format(first?.completionTokensMean, 1)})`,
+    `held-out accuracy ${format(evaluation?.accuracy)} (before ${format(first?.accuracy)}, goal ${format(goalOf(state) ?? undefined)}), completion ${format(evaluation?.completionTokensMean, 1)} tokens (before ${format(first?.completionTokensMean, 1)})`,
     ...chart(state.evaluations.map((e) => e.accuracy)),
-    '',
+    hopeless(state) ?? '',
     `reward of the trained groups ${format(step?.rewardMean)}`,
     ...chart(
       state.steps.map((s) => s.rewardMean),
@@ -81,8 +81,10 @@ function liarLines(state: DemoState): string[] {
   }
   const quarantined = state.quarantines.some((q) => state.peerNames.get(q.peerId) === LIAR);
   const caught = [...codes].map(([code, n]) => `${code} × ${n}`).join(', ');
+  const honestLine = `honest groups rejected: ${honest}`;
+  if (!state.hasLiar) return [honestLine];
   const liar = caught === '' ? 'not caught yet' : `caught at ${caught}${quarantined ? '; quarantined' : ''}`;
-  return [`the liar (altered weights): ${liar}`, `honest groups rejected: ${honest}`];
+  return [`the liar (altered weights): ${liar}`, honestLine];
 }
 
 function format(value: number | undefined, digits: number = 3): string {
@@ -117,6 +119,8 @@ export function createPlainDisplay(state: DemoState, out: NodeJS.WritableStream)
       if (event.event === 'sample') return;
       if (event.event === 'evaluation') {
         out.write(`${describeEvent(event)}\n`);
+        const hint = hopeless(state);
+        if (hint !== null) out.write(`${hint}\n`);
         const sample = state.samples.at(-1);
         if (sample !== undefined)
           out.write(
@@ -142,14 +146,15 @@ const MURMUR = import.meta.url.endsWith('.ts') ? 'npm run murmur --' : 'murmur';
 
 /** What is printed at the end. */
 export function renderSummary(summary: DemoSummary, dataDir: string, learned: boolean): string {
-  const g = summary.groups;
+  const { groups: g, liar } = summary;
+  const caught = liar?.quarantined ? `quarantined after ${liar.afterGroups} groups` : 'not quarantined';
   const ignored = Object.entries(g.ignored)
     .map(([code, n]) => `${code} ${n}`)
     .join(', ');
   return [
     '',
     learned
-      ? `The swarm learned to think in ${summary.steps} steps and ${Math.round(summary.seconds)} seconds.`
+      ? `The swarm learned it in ${summary.steps} steps and ${Math.round(summary.seconds)} seconds (goal ${summary.heldOut.goal.toFixed(3)}).`
       : `Stopped after ${summary.steps} steps and ${Math.round(summary.seconds)} seconds.`,
     '',
     `                      before    after`,
@@ -159,7 +164,7 @@ export function renderSummary(summary: DemoSummary, dataDir: string, learned: bo
     `groups    ${g.announced} announced = ${g.trained} trained + ${g.rejected} rejected + ${g.stale} stale + ${g.dropped} dropped + ${g.pending} pending`,
     ...(ignored === '' ? [] : [`          ignored before that: ${ignored}`]),
     `honest    ${summary.honestRejected} groups rejected`,
-    `liar      ${summary.liar.quarantined ? `quarantined after ${summary.liar.afterGroups} groups` : 'not quarantined'}, caught at: ${summary.liar.codes.join(', ') || 'nothing'}`,
+    ...(liar === null ? [] : [`liar      ${caught}, caught at: ${liar.codes.join(', ') || 'nothing'}`]),
     '',
     `Look around in what is left:  ${MURMUR} status --data-dir ${dataDir}`,
     `                              ${MURMUR} eval --data-dir ${dataDir}`,

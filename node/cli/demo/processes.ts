@@ -2,11 +2,11 @@
 // Invariant: `stopAll` ends every process that was started, at the latest after the grace time, by pid.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createWriteStream, type WriteStream } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { SwarmError } from '../../protocol/errors.ts';
+import { type ErrorCode, SwarmError } from '../../protocol/errors.ts';
 import type { RoleEvent } from '../events.ts';
 
 /** The `murmur` entry point of this very installation: main.ts in development, main.js when built. */
@@ -23,6 +23,8 @@ export interface SwarmProcess {
   readonly pid: number;
   /** resolves with the exit code (or -1 when killed by a signal) */
   readonly exited: Promise<number>;
+  /** the error to show when it ended although nobody asked it to */
+  endedWith(code: number): SwarmError;
   /** the first event of one kind, or a rejection when the process ends before */
   first<E extends RoleEvent['event']>(event: E): Promise<Extract<RoleEvent, { event: E }>>;
   /** asks it to end (Ctrl-C); kills it after the grace time */
@@ -70,11 +72,17 @@ function startProcess(
   const pid = child.pid;
   if (pid === undefined) throw new SwarmError('INTERNAL', `could not start the process ${name}`);
   child.stderr.pipe(log);
+  /** what it printed last that was no event: an error, if it failed */
+  let lastWords = '';
   const seen: RoleEvent[] = [];
   const waiting: { event: string; resolve: (event: RoleEvent) => void }[] = [];
   createInterface({ input: child.stdout }).on('line', (line) => {
-    const event = parseEvent(line, log);
-    if (event === null) return;
+    const event = parseEvent(line);
+    if (event === null) {
+      lastWords = line;
+      log.write(`${line}\n`);
+      return;
+    }
     events.write(`${line}\n`);
     if (!seen.some((s) => s.event === event.event)) seen.push(event);
     for (const w of waiting) if (w.event === event.event) w.resolve(event);
@@ -91,23 +99,36 @@ function startProcess(
       return (await Promise.race([
         new Promise<RoleEvent>((resolve) => waiting.push({ event, resolve })),
         exited.then((code) => {
-          throw new SwarmError(
-            'INTERNAL',
-            `the ${name} ended with code ${code} before it was ready; see ${join(logDir, `${name}.log`)}`,
-          );
+          throw process_.endedWith(code);
         }),
       ])) as never;
+    },
+    endedWith(code) {
+      const log = join(logDir, `${name}.log`);
+      const { code: cause = 'INTERNAL', message = '' } = errorIn(lastWords) ?? {};
+      const why = message === '' ? '' : `: ${message}`;
+      return new SwarmError(cause, `the ${name} ended by itself (code ${code})${why}; see ${log}`, { code, log });
     },
     stop: () => stopChild(child, exited),
   };
   return process_;
 }
 
-function parseEvent(line: string, log: WriteStream): RoleEvent | null {
+/** The event of a line; null when it is none. */
+function parseEvent(line: string): RoleEvent | null {
+  const parsed = parseLine(line) as Partial<RoleEvent> | null;
+  return typeof parsed?.event === 'string' ? (parsed as RoleEvent) : null;
+}
+
+/** The error that `murmur --json` prints when a command fails. */
+function errorIn(line: string): { readonly code?: ErrorCode; readonly message?: string } | undefined {
+  return (parseLine(line) as { readonly error?: { readonly code: ErrorCode; readonly message: string } } | null)?.error;
+}
+
+function parseLine(line: string): unknown {
   try {
-    return JSON.parse(line) as RoleEvent;
+    return JSON.parse(line);
   } catch {
-    log.write(`${line}\n`);
     return null;
   }
 }

@@ -1,4 +1,4 @@
-// The demo: a whole swarm of separate processes on this machine, from their keys to the summary.
+// The demo: a whole swarm of separate processes on this machine, from a completed recipe to the summary.
 // Every process is the command that a user would type; the demo only starts them, listens and stops them.
 
 import { randomBytes } from 'node:crypto';
@@ -10,16 +10,17 @@ import { isSwarmError } from '../../protocol/errors.ts';
 import type { RoleEvent } from '../events.ts';
 import { createPlainDisplay, createScreenDisplay } from './display.ts';
 import { createProcessSet, type ProcessSet, type SwarmProcess } from './processes.ts';
-import { writeDemoRecipe } from './recipe.ts';
-import { applyEvent, createDemoState, type DemoSummary, hasLearned, LIAR, summarize } from './state.ts';
+import type { SwarmSize } from './size.ts';
+import { applyEvent, createDemoState, type DemoAim, type DemoSummary, hasLearned, LIAR, summarize } from './state.ts';
 
-export interface DemoInit {
+export interface DemoInit extends DemoAim {
   readonly dataDir: string;
+  /** the completed recipe, and the folder of its model */
+  readonly recipeFile: string;
+  readonly folder: string;
+  readonly size: SwarmSize;
   readonly seed: number;
   readonly maxSteps: number;
-  readonly nodes: number;
-  /** `--model` */
-  readonly model: string | undefined;
   readonly out: NodeJS.WriteStream;
   readonly device: Device;
   readonly signal: AbortSignal;
@@ -33,11 +34,18 @@ export interface DemoResult {
 
 /** Weights of the liar differ from the policy's by this share of each tensor's standard deviation. */
 const LIAR_NOISE = '0.05';
+const EVAL_EVERY = '5';
 
-/** Runs the swarm until it has learned, `maxSteps` are over or `signal` aborts; every process is stopped on return. */
+/** Where the processes of a demo keep what is theirs. */
+export const processDir = (dataDir: string, name: string): string => join(dataDir, name);
+
+/**
+ * Runs the swarm until it has learned, `maxSteps` are over or `signal` aborts; every process is stopped on return.
+ * @throws {SwarmError} what the trainer failed of
+ */
 export async function runDemo(init: DemoInit): Promise<DemoResult> {
   await mkdir(init.dataDir, { recursive: true });
-  const state = createDemoState(Date.now());
+  const state = createDemoState(Date.now(), init);
   const display = init.out.isTTY ? createScreenDisplay(state, init.out) : createPlainDisplay(state, init.out);
   let wake = (): void => {};
   const onEvent = (name: string, event: RoleEvent): void => {
@@ -59,6 +67,7 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
         wake = resolve;
       });
     }
+    if (trainerCode !== null && trainerCode !== 0) throw trainer.endedWith(trainerCode);
     // The trainer first, so that its ledger closes while the others still answer.
     await trainer.stop();
   } catch (error) {
@@ -73,43 +82,23 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
 }
 
 async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmProcess> {
-  const dir = (name: string): string => join(init.dataDir, name);
-  const recipeFile = join(init.dataDir, 'recipe.json');
-  const folder = await writeDemoRecipe({
-    file: recipeFile,
-    model: init.model,
-    trainerDir: dir('trainer'),
-    verifierDir: dir('verifier'),
-  });
+  const { size } = init;
+  const dir = (name: string): string[] => ['--data-dir', processDir(init.dataDir, name)];
   const network = [
-    '--network',
-    `demo-${toHex(randomBytes(6))}`,
-    '--loopback',
-    '--host',
-    '127.0.0.1',
-    '--device',
-    init.device,
+    ...['--network', `demo-${toHex(randomBytes(6))}`, '--loopback', '--host', '127.0.0.1'],
+    ...['--device', init.device],
   ];
   const trainer = processes.start('trainer', [
-    ...['train', '--data-dir', dir('trainer'), ...network, '--recipe', recipeFile, '--model', folder, '--no-verify'],
-    ...[
-      '--eval-every',
-      '5',
-      '--eval-tasks',
-      '512',
-      '--max-steps',
-      String(init.maxSteps),
-      '--seed',
-      String(init.seed),
-      '--threads',
-      '1',
-    ],
+    ...['train', ...dir('trainer'), ...network, '--recipe', init.recipeFile, '--model', init.folder, '--no-verify'],
+    ...['--eval-every', EVAL_EVERY, '--eval-tasks', String(size.evalTasks), '--max-steps', String(init.maxSteps)],
+    ...['--seed', String(init.seed), '--threads', String(size.trainerThreads)],
+    ...['--memory', String(size.trainerMemoryBytes)],
   ]);
   const address = (await trainer.first('listening')).addresses[0] ?? '';
-  const joined = [...network, '--join', address, '--threads', '1'];
-  processes.start('verifier', ['verify', '--data-dir', dir('verifier'), ...joined]);
-  for (let i = 1; i <= init.nodes; i++)
-    processes.start(`node-${i}`, ['node', '--data-dir', dir(`node-${i}`), ...joined]);
-  processes.start(LIAR, ['node', '--data-dir', dir(LIAR), ...joined, '--alter-weights', LIAR_NOISE]);
+  const compute = ['--threads', String(size.threads), '--memory', String(size.memoryBytes)];
+  const joined = [...network, '--join', address, ...compute];
+  processes.start('verifier', ['verify', ...dir('verifier'), ...joined]);
+  for (let i = 1; i <= size.nodes; i++) processes.start(`node-${i}`, ['node', ...dir(`node-${i}`), ...joined]);
+  if (init.hasLiar) processes.start(LIAR, ['node', ...dir(LIAR), ...joined, '--alter-weights', LIAR_NOISE]);
   return trainer;
 }

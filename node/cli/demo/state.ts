@@ -1,10 +1,11 @@
 // What the demo knows of its swarm: the events of all processes folded into one state, and when that state is enough.
 
 import type { GroupCounts, RoleEvent } from '../events.ts';
+import { arrowsGoal, type Goal } from './goal.ts';
 
 type EventOf<E extends RoleEvent['event']> = Extract<RoleEvent, { event: E }>;
 
-export interface DemoState {
+export interface DemoState extends DemoAim {
   readonly startedMs: number;
   readonly steps: EventOf<'step'>[];
   readonly evaluations: EventOf<'evaluation'>[];
@@ -20,10 +21,18 @@ export interface DemoState {
   finalCounts: GroupCounts | null;
 }
 
+/** What a demo is after. */
+export interface DemoAim {
+  readonly goal: Goal;
+  /** whether one of the nodes lies */
+  readonly hasLiar: boolean;
+}
+
 const KEPT_SAMPLES = 50;
 
-export function createDemoState(nowMs: number): DemoState {
+export function createDemoState(nowMs: number, aim: DemoAim = { goal: arrowsGoal, hasLiar: true }): DemoState {
   return {
+    ...aim,
     startedMs: nowMs,
     steps: [],
     evaluations: [],
@@ -84,16 +93,24 @@ export function applyEvent(state: DemoState, name: string, event: RoleEvent): vo
 }
 
 export const LIAR = 'liar';
-/** Two evaluations in a row at this accuracy, or this much above the first, whichever is more, end the demo. */
-const ENOUGH_ACCURACY = 0.93;
-const ENOUGH_GAIN = 0.38;
 
-/** Whether the swarm has learned what it is to learn: two evaluations in a row ≥ max(0.93, before + 0.38). */
-export function hasLearned(state: DemoState): boolean {
+/** The accuracy that is enough; null before the first evaluation. */
+export function goalOf(state: DemoState): number | null {
   const before = state.evaluations[0];
-  if (before === undefined || state.evaluations.length < 3) return false;
-  const enough = Math.max(ENOUGH_ACCURACY, before.accuracy + ENOUGH_GAIN);
+  return before === undefined ? null : state.goal(before.accuracy);
+}
+
+/** Whether the swarm has learned what it is to learn: two evaluations in a row, the first not among them, at the goal. */
+export function hasLearned(state: DemoState): boolean {
+  const enough = goalOf(state);
+  if (enough === null || state.evaluations.length < 3) return false;
   return state.evaluations.slice(-2).every((e) => e.accuracy >= enough);
+}
+
+/** What to do about a swarm that cannot learn; null for one that may. */
+export function hopeless(state: DemoState): string | null {
+  if (state.evaluations[0]?.accuracy !== 0 || state.steps.length > 0) return null;
+  return 'The model gets none of these tasks right. Where all rewards are alike there is nothing to learn from: name a model that succeeds now and then (--model; `murmur warm-up` makes one).';
 }
 
 /** Tokens that the honest nodes make a second, all together. */
@@ -108,15 +125,22 @@ export interface DemoSummary {
   readonly seconds: number;
   readonly seed: number;
   readonly steps: number;
-  readonly heldOut: { readonly before: number; readonly after: number; readonly tasks: number };
+  readonly heldOut: {
+    readonly before: number;
+    readonly after: number;
+    readonly tasks: number;
+    /** the accuracy that was enough */
+    readonly goal: number;
+  };
   readonly completionTokens: { readonly before: number; readonly after: number };
   readonly groups: GroupCounts;
   readonly honestRejected: number;
+  /** null: there was none */
   readonly liar: {
     readonly quarantined: boolean;
     readonly afterGroups: number | null;
     readonly codes: readonly string[];
-  };
+  } | null;
   readonly tokensPerSecond: number;
 }
 
@@ -142,15 +166,22 @@ export function summarize(state: DemoState, seed: number, nowMs: number): DemoSu
     seconds,
     seed,
     steps: state.steps.at(-1)?.policyStep ?? 0,
-    heldOut: { before: before?.accuracy ?? 0, after: after?.accuracy ?? 0, tasks: after?.tasks ?? 0 },
+    heldOut: {
+      before: before?.accuracy ?? 0,
+      after: after?.accuracy ?? 0,
+      tasks: after?.tasks ?? 0,
+      goal: goalOf(state) ?? 0,
+    },
     completionTokens: { before: before?.completionTokensMean ?? 0, after: after?.completionTokensMean ?? 0 },
     groups: state.finalCounts ?? state.steps.at(-1)?.counts ?? NO_COUNTS,
     honestRejected: state.rejections.length - ofLiar.length,
-    liar: {
-      quarantined: caught !== undefined,
-      afterGroups: caught?.judgedOfPeer ?? null,
-      codes: [...new Set(ofLiar.map((r) => r.code))],
-    },
+    liar: state.hasLiar
+      ? {
+          quarantined: caught !== undefined,
+          afterGroups: caught?.judgedOfPeer ?? null,
+          codes: [...new Set(ofLiar.map((r) => r.code))],
+        }
+      : null,
     tokensPerSecond: trainedTokens / seconds,
   };
 }

@@ -42,7 +42,14 @@ function busyState(): DemoState {
 test('the screen shows accuracy, groups, policy steps, samples and the liar', () => {
   const state = busyState();
   const before = renderScreen(state, 65_000).join('\n');
-  for (const part of ['65 s', 'policy step 2', '0.754 (before 0.501)', '20 announced', 'most 3', '1234 tokens/s']) {
+  for (const part of [
+    '65 s',
+    'policy step 2',
+    '0.754 (before 0.501, goal 0.930)',
+    '20 announced',
+    'most 3',
+    '1234 tokens/s',
+  ]) {
     assert.ok(before.includes(part), part);
   }
   for (const part of ['node-1 2', 'ad,da:a3=<d2e1b0>b', 'not caught yet', 'honest groups rejected: 0']) {
@@ -87,9 +94,27 @@ test('without a terminal there is a plain line for what matters, with names for 
 test('the summary says before and after, and adds up', () => {
   const state = busyState();
   const text = renderSummary(summarize(state, 1, 90_000), '/data', true);
-  for (const part of ['learned to think in 2 steps and 90 seconds', '0.501', '0.754', '5.5', '8.3', '/data']) {
+  for (const part of ['learned it in 2 steps and 90 seconds (goal 0.930)', '0.501', '0.754', '5.5', '8.3', '/data']) {
     assert.ok(text.includes(part), part);
   }
   assert.ok(text.includes('20 announced = 16 trained + 1 rejected + 1 stale + 0 dropped + 2 pending'));
+  assert.match(text, /^liar {6}not quarantined/m);
   assert.ok(renderSummary(summarize(state, 1, 90_000), '/data', false).includes('Stopped after 2 steps'));
+});
+
+test('a swarm that gets nothing right is told why nothing happens, until it trains after all', () => {
+  const state = createDemoState(0);
+  applyEvent(state, 'trainer', evaluation(0, 0));
+  assert.match(renderScreen(state, 1_000).join('\n'), /nothing to learn from/);
+  applyEvent(state, 'trainer', step(1));
+  assert.doesNotMatch(renderScreen(state, 1_000).join('\n'), /nothing to learn from/);
+});
+
+test('where nobody lies, nothing is said of a liar', () => {
+  const state = createDemoState(0, { goal: () => 0.8, hasLiar: false });
+  applyEvent(state, 'trainer', evaluation(0, 0.2));
+  const screen = renderScreen(state, 1_000).join('\n');
+  assert.ok(screen.includes('goal 0.800'));
+  assert.doesNotMatch(screen, /liar/);
+  assert.doesNotMatch(renderSummary(summarize(state, 1, 2_000), '/data', false), /liar/);
 });

@@ -73,7 +73,7 @@ test('the summary tells the liar from honest peers, and takes the final counts o
     seconds: 4,
     seed: 7,
     steps: 2,
-    heldOut: { before: 0.5, after: 0.75, tasks: 512 },
+    heldOut: { before: 0.5, after: 0.75, tasks: 512, goal: 0.93 },
     completionTokens: { before: 5, after: 11 },
     groups: state.steps[1]!.counts,
     honestRejected: 1,
