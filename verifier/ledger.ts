@@ -33,6 +33,8 @@ export interface Ledger {
   waiting(): readonly Job[];
   /** final: publishes the verdict, tells standing, and quarantines */
   close(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
+  /** a rejection after our final answer: published beside it, and the peer bears it; the first answer keeps its count */
+  overturn(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
   /** both final, whatever the first was: two unlike groups for one slot */
   closeEquivocation(first: Job, second: Job): Promise<void>;
   /** @returns the groups that were let go */
@@ -94,6 +96,20 @@ export function createLedger(
     }
   };
 
+  /** What an answer means for its peer. */
+  const remember = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
+    if (answer.answer === 'ignore') return;
+    const quarantined = await standing.record(job.peer, {
+      policyStep: components.chain.announced()?.policyStep ?? job.announcement.policyStep,
+      answer: answer.answer,
+      code: answer.answer === 'accept' ? null : answer.code,
+      whole: sequencesReplayed === job.announcement.lengths.length,
+    });
+    if (!quarantined) return;
+    logger.warn({ peer: job.peer, ...answer }, 'peer quarantined');
+    await dropAll(job.peer);
+  };
+
   return {
     counters,
     recall(verdict) {
@@ -125,16 +141,12 @@ export function createLedger(
       // Somebody else's quarantine or equivocation may have been final while this one was replayed.
       const isGone = standing.isQuarantined(job.peer, job.announcement.policyStep) && answer.answer !== 'ignore';
       const final = isGone ? ignore('QUARANTINED') : answer;
-      if (!(await finish(job, final, sequencesReplayed)) || final.answer === 'ignore') return;
-      const quarantined = await standing.record(job.peer, {
-        policyStep: components.chain.announced()?.policyStep ?? job.announcement.policyStep,
-        answer: final.answer,
-        code: final.answer === 'accept' ? null : final.code,
-        whole: sequencesReplayed === job.announcement.lengths.length,
-      });
-      if (!quarantined) return;
-      logger.warn({ peer: job.peer, ...final }, 'peer quarantined');
-      await dropAll(job.peer);
+      if (await finish(job, final, sequencesReplayed)) await remember(job, final, sequencesReplayed);
+    },
+    async overturn(job, answer, sequencesReplayed) {
+      answers.set(job.groupIdHex, answer.answer);
+      await publish(job, answer, sequencesReplayed);
+      await remember(job, answer, sequencesReplayed);
     },
     async closeEquivocation(first, second) {
       const answer = reject('SLOT_EQUIVOCATION', { note: `${first.groupIdHex} and ${second.groupIdHex}` });

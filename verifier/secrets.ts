@@ -21,6 +21,15 @@ export interface Choice {
   readonly sequence: number;
 }
 
+/** What a secret decides of a group; anybody can tell once it is shown. */
+export function choiceOf(secret: Uint8Array, groupId: Uint8Array, groupSize: number): Choice {
+  const hmac = createHmac('sha256', secret).update(groupId).digest();
+  return {
+    lot: Number(hmac.readBigUInt64BE(0) >> 11n) / 2 ** 53,
+    sequence: Number(hmac.readBigUInt64BE(8) % BigInt(groupSize)),
+  };
+}
+
 export interface StepSecrets {
   /** commits to a step (and publishes its hash) if that was not done yet. @returns the hash */
   commit(policyStep: number): Promise<Uint8Array>;
@@ -67,13 +76,7 @@ export function createStepSecrets(
       underWay.set(policyStep, running);
       return await running;
     },
-    choose(policyStep, groupId, groupSize) {
-      const hmac = createHmac('sha256', secrets.get(policyStep)!).update(groupId).digest();
-      return {
-        lot: Number(hmac.readBigUInt64BE(0) >> 11n) / 2 ** 53,
-        sequence: Number(hmac.readBigUInt64BE(8) % BigInt(groupSize)),
-      };
-    },
+    choose: (policyStep, groupId, groupSize) => choiceOf(secrets.get(policyStep)!, groupId, groupSize),
     async showBefore(policyStep) {
       shownBefore = Math.max(shownBefore, policyStep);
       const gone: (readonly [number, Uint8Array])[] = [];

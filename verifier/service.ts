@@ -1,5 +1,5 @@
-// The verifier: from an accepted announcement to a signed verdict. Slot order, bodies, stage 1, a secret choice, replay, standing.
-// Source: spec/rollouts.md "Randomness", "Replay", "Order of checks". Left out: doubting other verifiers' rejections.
+// The verifier: from an accepted announcement to a signed verdict. Slot order, bodies, stage 1, a secret choice, replay, standing,
+// and doubt of what other verifiers say. Source: spec/rollouts.md "Randomness", "Replay", "Order of checks".
 // Invariants: every announced group gets exactly one answer here, published once, or waits; a group that is due for a check that was
 // not made is never accepted; trouble of our own is `ignore`, never `reject`.
 
@@ -26,12 +26,14 @@ import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import type { ReplayChecker } from './checker.ts';
 import { type BodyContext, limitsOf, type TextCodec } from './checks/subject.ts';
 import type { VerifierStats } from './counters.ts';
+import { createDoubt, type Doubt, type DoubtStats } from './doubt.ts';
 import { createIntake, type Intake } from './intake.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
 import { createReplayer } from './replayer.ts';
 import { createStepSecrets } from './secrets.ts';
 import { createStanding, type Standing } from './standing.ts';
+import { createVerifierStandings, type VerifierStandings } from './verifier-standing.ts';
 
 /** How often time alone is looked at: lag, stalled lanes, secrets to show. */
 const TICK_MS = 500;
@@ -66,11 +68,16 @@ export interface VerifierInit {
   readonly limits?: VerificationLimits;
   /** bodies fetched at a time; default 16 */
   readonly maxFetches?: number;
+  /** tokens looked at again for another verifier's rejections, a verifier and policy step; default RECHECK_TOKENS */
+  readonly recheckTokens?: number;
 }
 
 export interface Verifier extends Startable {
   stats(): VerifierStats;
   readonly standing: Standing;
+  /** what other verifiers have earned here */
+  readonly verifiers: VerifierStandings;
+  doubts(): DoubtStats;
 }
 
 /** Wires the parts of one recipe's verifier. */
@@ -94,16 +101,23 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
     { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },
     { context, maxFetches: init.maxFetches ?? 16 },
   );
-  const parts: Parts = { ...components, ledger, intake, loop, standing, secrets, replayer, init };
+  const { recipeIdHex: scope, recipe: said } = recipe;
+  const verifiers = createVerifierStandings({ records }, { scope, silenceSteps: said.verification.quarantineSteps });
+  const doubt = createDoubt({ ...components, ledger, replayer, standings: verifiers }, { ...init, context });
+  const parts: Parts = { doubt, ...components, ledger, intake, loop, standing, secrets, replayer, init };
   const stopping = new AbortController();
   let running: Promise<unknown> | null = null;
   const unlisten: (() => void)[] = [];
 
   return {
     standing,
+    verifiers,
     stats: () => ledger.stats(),
+    doubts: () => doubt.stats(),
     async start() {
       await standing.open();
+      await verifiers.open();
+      unlisten.push(await doubt.start());
       await recall(parts);
       unlisten.push(
         inbox.on('group', (message, scope) => receive(parts, message, scope)),
@@ -111,7 +125,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
       );
       // What came in while we read the past: the ledger knows each id once.
       await recallGroups(parts);
-      running = Promise.all([loop.run(stopping.signal), keepTime(parts, stopping.signal)]);
+      running = Promise.all([loop.run(stopping.signal), doubt.run(stopping.signal), keepTime(parts, stopping.signal)]);
       running.catch((error: unknown) => logger.error({ error: errorText(error) }, 'verifier stopped working'));
     },
     async stop() {
@@ -119,6 +133,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
       stopping.abort();
       intake.stop();
       loop.wake();
+      doubt.wake();
       await running?.catch(() => undefined);
       await intake.idle();
     },
@@ -126,6 +141,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
 }
 
 interface Parts extends VerifierComponents {
+  readonly doubt: Doubt;
   readonly ledger: Ledger;
   readonly intake: Intake;
   readonly loop: ReplayLoop;
@@ -136,11 +152,13 @@ interface Parts extends VerifierComponents {
 }
 
 /** Our own verdicts of earlier runs: what was judged is not judged again. */
-async function recall({ inbox, ledger, chain, init }: Parts): Promise<void> {
+async function recall({ inbox, ledger, chain, doubt, init }: Parts): Promise<void> {
   for await (const message of inbox.stored('verdict', init.recipe.recipeIdHex)) {
     if (message.peerIdString !== init.peerId) continue;
     const verdict = decodeVerdict(message.payload);
-    if (!isTooOld(chain, init.recipe, verdict.policyStep)) ledger.recall(verdict);
+    if (isTooOld(chain, init.recipe, verdict.policyStep)) continue;
+    ledger.recall(verdict);
+    doubt.recall(verdict);
   }
 }
 
@@ -195,7 +213,7 @@ async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
 
 /** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory and bodies are let go. */
 async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
-  const { ledger, intake, chain, secrets, replayer, store } = parts;
+  const { ledger, intake, chain, secrets, replayer, doubt, store } = parts;
   for (const job of ledger.waiting()) {
     if (job.announcement.policyStep >= oldest || job.state === 'replaying') continue;
     const answer: CheckAnswer = job.body === null ? ignore('TOO_OLD') : ignore('NOT_CHECKED');
@@ -206,6 +224,7 @@ async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
     await deleteBody(store, toHex(announcement.bodyHash));
   }
   await secrets.showBefore(oldest);
+  await doubt.forgetBefore(oldest);
   const wanted = new Set<string>();
   const newest = chain.announced()?.policyStep ?? oldest;
   for (let step = Math.max(0, oldest); step <= newest; step++) {

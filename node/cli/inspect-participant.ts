@@ -33,6 +33,7 @@ export function participantInspector(participant: Participant, view: RoleView): 
         ?.policies.has(root) ?? false,
     status: async () => ({ running: true, ...(await statusOf(participant, view)) }),
     peers: () => peersOf(participant, view),
+    ...(view.standing === undefined ? {} : { standing: view.standing }),
   });
 }
 

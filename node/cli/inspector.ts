@@ -24,6 +24,8 @@ export interface InspectorComponents {
   readonly hasPolicy: (recipeIdHex: string, policyRoot: string) => Promise<boolean>;
   readonly status: () => Promise<Readonly<Record<string, unknown>>>;
   readonly peers: () => Promise<readonly Readonly<Record<string, unknown>>[]>;
+  /** standing by peer id, where somebody verifies here */
+  readonly standing?: () => ReadonlyMap<string, Row>;
 }
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -144,11 +146,14 @@ export function createInspector(components: InspectorComponents): InspectHandler
     recipes: async () => ({ recipes: book.list().map((r) => recipeRow(r, book)), offers: book.offers().map(offerRow) }),
     rollouts,
     rollout,
-    verdicts: (params) =>
-      newest('verdict', params, (message) => ({
+    async verdicts(params) {
+      const standing = components.standing?.();
+      return newest('verdict', params, (message) => ({
         by: message.peerIdString,
         ...verdictRow(decodeVerdict(message.payload)),
-      })),
+        asVerifier: standing?.get(message.peerIdString)?.['asVerifier'] ?? null,
+      }));
+    },
     async weights(params) {
       const rows = await newest('manifest', params, (message, recipe) => ({
         recipe,

@@ -90,3 +90,16 @@ export const NUMERICAL_CODES: ReadonlySet<CheckCode> = new Set([
   'LOGPROB_DRIFT',
   'TOPLOC_MISMATCH',
 ]);
+
+/** Rejections by the body alone, stage 1: whoever has the body finds the same. */
+export const BODY_CODES: ReadonlySet<CheckCode> = new Set([
+  'BODY_MALFORMED',
+  'SIZE_MISMATCH',
+  'PROMPT_MISMATCH',
+  'TOKEN_OUT_OF_RANGE',
+  'LOGPROB_INVALID',
+  'FINISH_REASON',
+  'REWARD_MISMATCH',
+  'PROOF_MALFORMED',
+  'PROOF_COUNT',
+]);

@@ -72,7 +72,24 @@ function peerLine(row: Row): Row {
     accepted: acceptedGroups,
     rejected: rejectedGroups,
     lastCode,
+    verdicts: verdictsText(row['asVerifier']),
   };
+}
+
+/** A verdict, and what those of its verifier were worth so far. */
+function verdictLine({ asVerifier, ...row }: Row): Row {
+  return { ...row, verifier: verdictsText(asVerifier) };
+}
+
+/** What a peer's own verdicts were worth here, in short. */
+function verdictsText(asVerifier: unknown): string | null {
+  if (typeof asVerifier !== 'object' || asVerifier === null) return null;
+  const { confirmed, contradicted, standing, silencedUntilStep } = asVerifier as Readonly<
+    Record<string, number | null>
+  >;
+  const word =
+    silencedUntilStep === null ? `standing ${(standing ?? 0).toFixed(2)}` : `silenced to step ${silencedUntilStep}`;
+  return `${confirmed} confirmed, ${contradicted} false, ${word}`;
 }
 
 function render(method: InspectMethod, result: unknown): string {
@@ -92,7 +109,7 @@ function render(method: InspectMethod, result: unknown): string {
     case 'rollouts':
       return table(result as Row[], 'no rollouts seen yet');
     case 'verdicts':
-      return table(result as Row[], 'no verdicts seen yet');
+      return table((result as Row[]).map(verdictLine), 'no verdicts seen yet');
     case 'weights':
       return table(result as Row[], 'no policies published yet');
     default:

@@ -176,15 +176,20 @@ function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifi
 function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
   return [...verifiers].map(([recipeId, verifier]) => {
     const { peers: _peers, ...figures } = verifier.stats();
-    return { recipeId, ...figures };
+    return { recipeId, ...figures, othersRejections: verifier.doubts() };
   });
 }
 
-/** Standing by peer, over all recipes that are verified here. */
+/** Standing by peer, as one who makes groups and as one who judges them, over all recipes that are verified here. */
 export function standingRows(verifiers: ReadonlyMap<string, Verifier>): ReadonlyMap<string, Row> {
   const rows = new Map<string, Row>();
   for (const verifier of verifiers.values()) {
     for (const { peer, ...standing } of verifier.stats().peers) rows.set(peer, { ...standing });
+  }
+  for (const verifier of verifiers.values()) {
+    for (const { verifier: peer, ...asVerifier } of verifier.verifiers.all()) {
+      rows.set(peer, { ...rows.get(peer), asVerifier });
+    }
   }
   return rows;
 }

@@ -48,7 +48,7 @@ export interface Running {
   give(group: MadeGroup): Promise<void>;
   /** lets everything happen that needs no time, then moves the clock */
   settle(ms?: number): Promise<void>;
-  /** the last verdict on a group: `accept`, or answer and code */
+  /** its last own verdict on a group: `accept`, or answer and code */
   verdictOn(group: MadeGroup): string | null;
   verdictsOn(group: MadeGroup): readonly Verdict[];
   stop(): Promise<void>;
@@ -70,6 +70,7 @@ export async function startVerifier(
     readonly realEngine?: PolicyEngine;
     /** default: stage 2 in this thread */
     readonly checker?: ReplayChecker;
+    readonly recheckTokens?: number;
   } = {},
 ): Promise<Running> {
   const context = options.context ?? testContext();
@@ -102,6 +103,7 @@ export async function startVerifier(
       peerId: disk.keyPair.peerIdString,
       modelVocabulary: context.modelVocabulary,
       hiddenSize: context.hiddenSize,
+      ...(options.recheckTokens === undefined ? {} : { recheckTokens: options.recheckTokens }),
     },
   );
   const scope = context.recipe.recipeIdHex;
@@ -118,7 +120,7 @@ export async function startVerifier(
 
   const verdictsOn = (group: MadeGroup): readonly Verdict[] =>
     disk.messages
-      .filter(({ message }) => message.kind === 'verdict')
+      .filter(({ message }) => message.kind === 'verdict' && message.peerIdString === disk.keyPair.peerIdString)
       .map(({ message }) => decodeVerdict(message.payload))
       .filter((verdict) => toHex(verdict.groupId) === group.message.idHex);
   const running: Running = {

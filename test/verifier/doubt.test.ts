@@ -1,0 +1,295 @@
+// Doubt: what a verifier makes of other verifiers' rejections and acceptances, with memory ports and scripted policies.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { toHex } from '../../node/protocol/bytes.ts';
+import { createRecheckBudget } from '../../verifier/recheck-budget.ts';
+import { choiceOf } from '../../verifier/secrets.ts';
+import { CONFIRMED_TO_HALF } from '../../verifier/verifier-standing.ts';
+import { signAs } from '../support/memory-inbox.ts';
+import { type OtherVerifier, otherVerifier } from './support/other-verifier.ts';
+import { newDisk, type Running, startVerifier } from './support/running.ts';
+import { scriptedPolicy } from './support/scripted-policy.ts';
+import {
+  type Alteration,
+  GROUP_SIZE,
+  type MadeGroup,
+  makeGroup,
+  newPeer,
+  testChain,
+  testContext,
+  testRecipe,
+  withSequence,
+} from './support/swarm.ts';
+
+/** Wrong log-probs in one sequence. */
+const drifted = (sequence: number): Alteration => ({
+  body: withSequence(sequence, (each) => ({ ...each, logprobs: each.logprobs.map((value) => value - 0.01) })),
+});
+
+async function withRunning(
+  options: Parameters<typeof startVerifier>[0],
+  run: (running: Running, other: OtherVerifier) => Promise<void>,
+): Promise<void> {
+  const running = await startVerifier(options);
+  try {
+    await run(running, otherVerifier(running));
+    assert.deepEqual(
+      running.lines.filter(({ level }) => level === 'error'),
+      [],
+    );
+  } finally {
+    await running.stop();
+  }
+}
+
+/** A verifier that looks at one sequence of a group, and which one that is of the first group made. */
+const SAMPLING = { context: testContext(testRecipe({ probationGroups: 0, pMin: 1e-9 })) };
+
+/** A group with one bad sequence that our own verifier accepted: it looked at another. */
+async function missed(running: Running): Promise<{ readonly group: MadeGroup; readonly bad: number }> {
+  for (;;) {
+    const bad = 2;
+    const group = makeGroup(running.context, newPeer(), 0, 0, drifted(bad));
+    await running.announce(group);
+    await running.settle();
+    if (running.verdictOn(group) === 'accept') return { group, bad };
+  }
+}
+
+test('a rejection that repeats takes our acceptance back, at the cost of one sequence', async () => {
+  await withRunning(SAMPLING, async (running, other) => {
+    await other.commit(0);
+    const { group, bad } = await missed(running);
+    const before = running.engine.replays.length;
+    await other.reject(group, 'LOGPROB_DRIFT', { sequence: bad, position: 0, measured: 0.01, limit: 1e-3 });
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'reject LOGPROB_DRIFT');
+    assert.equal(running.verdictsOn(group).at(-1)!.evidence!.sequence, bad);
+    assert.deepEqual(
+      running.engine.replays.slice(before).map(({ sequences }) => sequences),
+      [1],
+    );
+    const { peers } = running.verifier.stats();
+    assert.equal(peers.find(({ peer }) => peer === group.message.peerIdString)!.secondChance, true);
+    assert.deepEqual([other.standing().confirmed, other.isSilenced()], [1, false]);
+    // Who says the same afterwards is confirmed without another look.
+    const second = otherVerifier(running);
+    await second.commit(0);
+    await second.reject(group, 'LOGPROB_DRIFT', { sequence: bad });
+    await running.settle();
+    assert.equal(running.engine.replays.length, before + 1);
+    assert.equal(second.standing().confirmed, 1);
+    assert.deepEqual(running.verifier.doubts().repeated, 1);
+  });
+});
+
+test('a rejection that does not repeat has no effect and silences its verifier, for 14 steps and over a restart', async () => {
+  const disk = newDisk();
+  const chain = testChain();
+  await withRunning({ disk, chain }, async (running, other) => {
+    const peer = newPeer();
+    const groups = [0, 1, 2].map((slot) => makeGroup(running.context, peer, slot));
+    for (const group of groups) await running.announce(group);
+    await running.settle();
+    const before = running.engine.replays.length;
+    await other.reject(groups[0]!, 'REPLAY_MISMATCH', { sequence: 1, position: 0, u: 0.5, x: 0.6, y: 0.7 });
+    await running.settle();
+    assert.deepEqual(groups.map(running.verdictOn), ['accept', 'accept', 'accept']);
+    assert.equal(other.isSilenced(), true);
+    assert.deepEqual(other.standing().silencedUntilStep, 14);
+    // A silenced verifier costs nothing.
+    await other.reject(groups[1]!, 'REPLAY_MISMATCH', { sequence: 1, position: 0 });
+    await running.settle();
+    assert.equal(running.engine.replays.length, before + 1);
+    assert.deepEqual(running.verifier.doubts(), {
+      waiting: 0,
+      repeated: 0,
+      refuted: 1,
+      unsettled: 0,
+      tokens: groups[0]!.announcement.lengths[1]!,
+    });
+  });
+  const again = await startVerifier({ disk, chain });
+  try {
+    const [standing] = again.verifier.verifiers.all();
+    assert.equal(standing!.contradicted, 1);
+    assert.equal(again.verifier.verifiers.isSilenced(standing!.verifier, 14), true);
+    assert.equal(again.verifier.verifiers.isSilenced(standing!.verifier, 15), false);
+  } finally {
+    await again.stop();
+  }
+});
+
+test('an exact rejection runs stage 1 again, without a replay; one that no check gives needs not even that', async () => {
+  await withRunning({}, async (running) => {
+    const group = makeGroup(running.context, newPeer(), 0);
+    await running.announce(group);
+    await running.settle();
+    const before = running.engine.replays.length;
+    const liars = [0, 1, 2].map(() => otherVerifier(running));
+    await liars[0]!.reject(group, 'REWARD_MISMATCH', { sequence: 0, measured: 1, limit: 0 });
+    await liars[1]!.reject(group, 'TOO_OLD');
+    await liars[2]!.reject(group, 'REPLAY_MISMATCH', { sequence: GROUP_SIZE });
+    await running.settle();
+    assert.deepEqual(
+      liars.map((each) => each.isSilenced()),
+      [true, true, true],
+    );
+    assert.equal(running.engine.replays.length, before);
+    assert.equal(running.verdictOn(group), 'accept');
+  });
+});
+
+test('what cannot be settled here costs nobody anything: between the limits, a body or policy that is gone, another slot', async () => {
+  const drift = 1.5 * testRecipe().recipe.verification.maxMeanLogprobDrift;
+  await withRunning(SAMPLING, async (running, other) => {
+    const between = makeGroup(running.context, newPeer(), 0, 0, {
+      body: withSequence(0, (each) => ({ ...each, logprobs: each.logprobs.map((value) => value - drift) })),
+    });
+    const [gone, slack] = [0, 1].map(() => makeGroup(running.context, newPeer(), 0)) as [MadeGroup, MadeGroup];
+    for (const group of [between, gone, slack]) await running.announce(group);
+    await running.settle();
+    await running.store.delete(toHex(gone.announcement.bodyHash));
+    running.fetcher.peers.clear();
+    await other.reject(between, 'LOGPROB_DRIFT', { sequence: 0 });
+    await other.reject(gone, 'LOGPROB_DRIFT', { sequence: 0 });
+    await other.reject(slack, 'SLACK_ABUSED', { sequence: 0 });
+    await running.settle();
+    assert.deepEqual(running.verifier.doubts(), {
+      ...running.verifier.doubts(),
+      repeated: 0,
+      refuted: 0,
+      unsettled: 3,
+    });
+    assert.equal(other.isSilenced(), false);
+  });
+});
+
+test('a rejection of a group that is not known yet waits for it, and its policy step', async () => {
+  await withRunning({}, async (running, other) => {
+    const group = makeGroup(running.context, newPeer(), 0);
+    await other.reject(group, 'REPLAY_MISMATCH', { sequence: 0 });
+    await running.settle();
+    assert.equal(running.verifier.doubts().waiting, 1);
+    await running.announce(group);
+    await running.settle();
+    assert.equal(other.isSilenced(), true);
+    const never = otherVerifier(running);
+    await never.reject(makeGroup(running.context, newPeer(), 0), 'REPLAY_MISMATCH', { sequence: 0 });
+    running.chain.moveTo(5);
+    await running.settle(1000);
+    assert.equal(running.verifier.doubts().waiting, 0, 'the step has left maxLag');
+    assert.equal(never.isSilenced(), false);
+  });
+});
+
+test('acceptances that our own checks agree with earn standing; one whole one that they do not takes it', async () => {
+  await withRunning({}, async (running, other) => {
+    await other.commit(0);
+    for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
+      const group = makeGroup(running.context, newPeer(), 0);
+      // Whichever comes first.
+      if (i % 2 === 0) await other.accept(group);
+      await running.announce(group);
+      await running.settle();
+      if (i % 2 === 1) await other.accept(group);
+    }
+    assert.equal(other.standing().standing, 0.5);
+    const bad = makeGroup(running.context, newPeer(), 0, 0, { policy: scriptedPolicy('others') });
+    await other.accept(bad);
+    await running.announce(bad);
+    await running.settle();
+    const { standing, confirmed, contradicted, lastContradiction } = other.standing();
+    assert.deepEqual([standing, confirmed, contradicted], [0, CONFIRMED_TO_HALF, 1]);
+    assert.equal(lastContradiction, bad.message.idHex);
+    assert.equal(other.isSilenced(), false, 'only false rejections silence');
+  });
+});
+
+test('who accepted on a sample is judged by the secret: false when it had to look at the bad sequence, else excused', async () => {
+  await withRunning({}, async (running) => {
+    const [bad, sampled, whole, silent] = [2, ...[0, 1, 2].map(() => otherVerifier(running))] as [
+      number,
+      OtherVerifier,
+      OtherVerifier,
+      OtherVerifier,
+    ];
+    for (const other of [sampled, whole, silent]) {
+      await other.commit(0);
+      const honest = makeGroup(running.context, newPeer(), 0);
+      await running.announce(honest);
+      await running.settle();
+      await other.accept(honest);
+      assert.equal(other.standing().confirmed, 1);
+    }
+    const { pMin } = running.context.recipe.recipe.verification;
+    let looked = 0;
+    let excused = 0;
+    while (looked < 1 || excused < 1) {
+      const group = makeGroup(running.context, newPeer(), 0, 0, drifted(bad));
+      await running.announce(group);
+      await running.settle();
+      const choice = choiceOf(sampled.secretOf(0), group.message.id, GROUP_SIZE);
+      if (choice.sequence === bad || choice.lot < pMin) looked++;
+      else excused++;
+      await sampled.accept(group, 1);
+      await silent.accept(group, 1);
+    }
+    assert.equal(sampled.standing().contradicted, 0, 'nobody can know before the secret is shown');
+    await sampled.show(0);
+    assert.equal(sampled.standing().contradicted, looked);
+    running.chain.moveTo(4 + 1 + 2);
+    await running.settle(1000);
+    assert.equal(silent.standing().contradicted, 0);
+    assert.equal(silent.standing().standing, 0, 'a secret that is never shown explains nothing');
+    assert.equal(whole.standing().standing > 0, true);
+  });
+});
+
+test('a verdict that another verifier signs again earns nothing; said twice it counts once', async () => {
+  await withRunning({}, async (running, other) => {
+    const copier = otherVerifier(running);
+    await other.commit(0);
+    await copier.commit(0);
+    const group = makeGroup(running.context, newPeer(), 0);
+    await running.announce(group);
+    await running.settle();
+    const verdict = await other.accept(group);
+    for (let i = 0; i < 3; i++) await running.inbox.deliver(verdict, running.context.recipe.recipeIdHex);
+    await running.inbox.deliver(signAs(copier.keyPair, 'verdict', verdict.payload), running.context.recipe.recipeIdHex);
+    assert.deepEqual([other.standing().confirmed, copier.standing().confirmed], [1, 0]);
+  });
+});
+
+test('a budget: each verifier and step alone, strangers together, one recheck a step in any case', () => {
+  const budget = createRecheckBudget(100);
+  assert.equal(budget.take('a', false, 1000, 0), true, 'the first is never too long');
+  assert.equal(budget.take('a', false, 1, 0), false);
+  assert.equal(budget.take('b', false, 60, 0), true);
+  assert.equal(budget.take('b', false, 41, 0), false);
+  assert.equal(budget.take('b', false, 40, 0), true);
+  const taken = Array.from({ length: 9 }, (_, i) => budget.take(`stranger ${i}`, true, 60, 0));
+  assert.deepEqual(taken.filter((each) => each).length, 6, 'of 400 tokens');
+  assert.equal(budget.take('a', false, 100, 1), true, 'a new step');
+});
+
+test('rejections beyond the budget wait for the next step', async () => {
+  const context = testContext();
+  await withRunning({ context, recheckTokens: 1 }, async (running, other) => {
+    await other.commit(0);
+    const peer = newPeer();
+    const groups = [0, 1].map((slot) => makeGroup(context, peer, slot));
+    for (const group of groups) await running.announce(group);
+    await running.settle();
+    // Unsettled rather than refuted, so that the verifier may go on: the bodies are gone.
+    running.fetcher.peers.clear();
+    for (const group of groups) await running.store.delete(toHex(group.announcement.bodyHash));
+    for (const group of groups) await other.reject(group, 'REPLAY_MISMATCH', { sequence: 0 });
+    await running.settle();
+    assert.equal(running.verifier.doubts().waiting, 1);
+    running.chain.moveTo(1);
+    await running.settle(1000);
+    assert.equal(running.verifier.doubts().waiting, 0);
+  });
+});

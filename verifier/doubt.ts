@@ -1,0 +1,277 @@
+// Doubting other verifiers: their rejections are repeated here before they mean anything, their acceptances held beside our own.
+// Source: design.md "Who trusts what"; spec/rollouts.md "Order of checks".
+// Invariants: a rejection of somebody else has no effect here until its named sequence (or stage 1) failed here too; one that does
+// not repeat silences its verifier; rechecks take at most their budget, and none is made twice for one group and sequence.
+
+import { toHex } from '../node/protocol/bytes.ts';
+import { errorText } from '../node/protocol/errors.ts';
+import type { BlobFetcher, Inbox, Logger, PeerIdString, PolicyChain, SignedMessage } from '../node/protocol/ports.ts';
+import { decodeSecret } from '../node/protocol/secret.ts';
+import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
+import { createAcceptances, type Finding } from './acceptances.ts';
+import type { BodyContext } from './checks/subject.ts';
+import { createCommitments } from './commitments.ts';
+import type { Job } from './job.ts';
+import type { Ledger } from './ledger.ts';
+import { type Claim, claimOf, claimTokens, type RecheckResult, recheck } from './recheck.ts';
+import { createRecheckBudget } from './recheck-budget.ts';
+import type { Replayer } from './replayer.ts';
+import type { VerifierStandings } from './verifier-standing.ts';
+
+/** Rejections that wait, in all and of one verifier; beyond that those of groups not known here make room. Our own. */
+const MAX_WAITING = 1_024;
+const MAX_WAITING_EACH = 128;
+
+/** What has come of others' rejections since the start. */
+export interface DoubtStats {
+  readonly waiting: number;
+  /** found wrong here too */
+  readonly repeated: number;
+  /** found right here: their verifiers were silenced */
+  readonly refuted: number;
+  /** body or policy gone, between the limits, or resting on more than the group */
+  readonly unsettled: number;
+  /** tokens of completions looked at again */
+  readonly tokens: number;
+}
+
+export interface Doubt {
+  /** hears verdicts and secrets from now on. @returns how to stop that */
+  start(): Promise<() => void>;
+  /** a verdict of our own from an earlier run */
+  recall(verdict: Verdict): void;
+  /** rechecks until the signal */
+  run(signal: AbortSignal): Promise<void>;
+  /** something changed: a new policy step, or the end */
+  wake(): void;
+  /** @param policyStep the oldest within maxLag */
+  forgetBefore(policyStep: number): Promise<void>;
+  stats(): DoubtStats;
+}
+
+export interface DoubtComponents {
+  readonly inbox: Inbox;
+  readonly ledger: Ledger;
+  readonly replayer: Replayer;
+  readonly blobs: BlobFetcher;
+  readonly chain: PolicyChain;
+  readonly standings: VerifierStandings;
+  readonly logger: Logger;
+}
+
+export interface DoubtInit {
+  readonly context: BodyContext;
+  /** our own: what it signs is no stranger's */
+  readonly peerId: PeerIdString;
+  /** tokens a verifier and step */
+  readonly recheckTokens?: number;
+}
+
+/** A rejection of somebody else. */
+interface Rejected {
+  readonly verifier: PeerIdString;
+  readonly isNamed: boolean;
+  readonly verdict: Verdict;
+  readonly groupIdHex: string;
+}
+
+/** A rejection that can be looked into now. */
+interface Due extends Rejected {
+  readonly job: Job;
+  readonly claim: Claim;
+}
+
+/** Doubts the verifiers of one recipe. */
+export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt {
+  const { inbox, ledger, chain, standings, logger } = components;
+  const { context, peerId } = init;
+  const { recipeIdHex, recipe } = context.recipe;
+  const named = new Set([...recipe.verification.verifiers, ...recipe.trainers]);
+  const commitments = createCommitments();
+  const acceptances = createAcceptances({ commitments }, { pMin: recipe.verification.pMin });
+  const budget = createRecheckBudget(init.recheckTokens);
+  const own = new Map<string, Verdict>();
+  const seen = new Map<string, number>();
+  /** group and claim to what a recheck said */
+  const settled = new Map<string, { readonly result: RecheckResult; readonly groupIdHex: string }>();
+  let waiting: Rejected[] = [];
+  let signalWork = Promise.withResolvers<void>();
+  const counts = { repeated: 0, refuted: 0, unsettled: 0, tokens: 0 };
+
+  const now = (): number => chain.announced()?.policyStep ?? 0;
+  const trouble = (error: unknown): void =>
+    logger.error({ error: errorText(error) }, "a verifier's standing was not kept");
+
+  const take = (findings: readonly Finding[]): void => {
+    for (const { verifier, groupIdHex, is } of findings) {
+      if (is === 'contradicted')
+        logger.warn({ verifier, group: groupIdHex }, 'another verifier accepted a false group');
+      const done =
+        is === 'confirmed'
+          ? standings.confirm(verifier)
+          : is === 'unexplained'
+            ? standings.restart(verifier)
+            : standings.contradict(verifier, { groupIdHex, policyStep: now(), silences: false });
+      done.catch(trouble);
+    }
+  };
+
+  const hearOwn = (verdict: Verdict): void => {
+    const groupIdHex = toHex(verdict.groupId);
+    own.set(groupIdHex, verdict);
+    const job = ledger.job(groupIdHex);
+    if (job !== null) take(acceptances.ours(verdict, job.announcement.lengths.length));
+    signalWork.resolve();
+  };
+
+  const hasRoomFor = (verifier: PeerIdString): boolean => {
+    if (waiting.filter((each) => each.verifier === verifier).length >= MAX_WAITING_EACH) return false;
+    if (waiting.length < MAX_WAITING) return true;
+    const idle = waiting.findIndex((each) => ledger.job(each.groupIdHex) === null);
+    if (idle >= 0) waiting.splice(idle, 1);
+    return idle >= 0;
+  };
+
+  const hearRejection = (message: SignedMessage, verdict: Verdict): void => {
+    const { peerIdString: verifier } = message;
+    const groupIdHex = toHex(verdict.groupId);
+    const key = `${verifier}/${groupIdHex}`;
+    if (seen.has(key) || standings.isSilenced(verifier, now())) return;
+    if (!hasRoomFor(verifier)) return;
+    seen.set(key, verdict.policyStep);
+    waiting.push({ verifier, isNamed: named.has(toHex(message.publicKey)), verdict, groupIdHex });
+    signalWork.resolve();
+  };
+
+  const hear = (message: SignedMessage): void => {
+    const verdict = decodeVerdict(message.payload);
+    if (message.peerIdString === peerId) hearOwn(verdict);
+    else if (verdict.answer === 'accept') take(acceptances.theirs(message.peerIdString, verdict));
+    else if (verdict.answer === 'reject') hearRejection(message, verdict);
+  };
+
+  const hearSecret = (message: SignedMessage): void => {
+    const secret = decodeSecret(message.payload);
+    commitments.hear(message.peerIdString, secret);
+    take(acceptances.shown(secret));
+  };
+
+  const silence = async ({ verifier, groupIdHex, verdict }: Rejected): Promise<void> => {
+    counts.refuted++;
+    logger.warn({ verifier, group: groupIdHex, code: verdict.code }, 'a rejection does not repeat: verifier silenced');
+    await standings.contradict(verifier, { groupIdHex, policyStep: now(), silences: true });
+    waiting = waiting.filter((each) => each.verifier !== verifier);
+  };
+
+  const confirm = async ({ verifier, verdict }: Rejected): Promise<void> => {
+    if (commitments.areOf(verifier, verdict)) await standings.confirm(verifier);
+  };
+
+  const conclude = async (due: Due, result: RecheckResult): Promise<void> => {
+    if (result.outcome === 'differs') return await silence(due);
+    if (result.outcome === 'unsettled') {
+      counts.unsettled++;
+      return;
+    }
+    counts.repeated++;
+    await ledger.overturn(due.job, result.answer, typeof due.claim === 'number' ? 1 : 0);
+    await confirm(due);
+  };
+
+  /** Takes out of the queue what needs no recheck any more. @returns null while a rejection has to wait */
+  const ready = (rejected: Rejected): Due | 'done' | null => {
+    const job = ledger.job(rejected.groupIdHex);
+    const mine = own.get(rejected.groupIdHex);
+    if (standings.isSilenced(rejected.verifier, now())) return 'done';
+    if (job === null || job.state !== 'final' || mine === undefined) return null;
+    if (mine.code === 'QUARANTINED') return 'done';
+    return { ...rejected, job, claim: claimOf(rejected.verdict, job.announcement.lengths.length) };
+  };
+
+  /** Those whose word has counted first, then in order of arrival. */
+  const inOrder = (): readonly Rejected[] =>
+    waiting.toSorted(
+      (a, b) =>
+        Number(b.isNamed) - Number(a.isNamed) || standings.of(b.verifier).standing - standings.of(a.verifier).standing,
+    );
+
+  const look = async (due: Due, signal: AbortSignal): Promise<boolean> => {
+    const { job, claim, verifier, groupIdHex } = due;
+    if (own.get(groupIdHex)?.answer === 'reject') await confirm(due);
+    else if (claim === 'nothing') await silence(due);
+    else if (claim === 'elsewhere') counts.unsettled++;
+    else {
+      const key = `${groupIdHex}/${claim}`;
+      const known = settled.get(key);
+      const isStranger = !due.isNamed && standings.of(verifier).confirmed === 0;
+      if (known === undefined && !budget.take(verifier, isStranger, claimTokens(claim, job), now())) return false;
+      const result = known?.result ?? (await tryRecheck({ ...due, claim }, signal));
+      if (signal.aborted) return false;
+      settled.set(key, { result, groupIdHex });
+      await conclude(due, result);
+    }
+    return true;
+  };
+
+  const tryRecheck = async (
+    due: Due & { readonly claim: 'body' | number },
+    signal: AbortSignal,
+  ): Promise<RecheckResult> => {
+    counts.tokens += claimTokens(due.claim, due.job);
+    try {
+      return await recheck(components, context, due, signal);
+    } catch (error) {
+      if (!signal.aborted)
+        logger.warn({ group: due.groupIdHex, error: errorText(error) }, 'a recheck was not possible');
+      return { outcome: 'unsettled' };
+    }
+  };
+
+  /** One pass over the queue. @returns whether anything left it */
+  const pass = async (signal: AbortSignal): Promise<boolean> => {
+    let progress = false;
+    for (const rejected of inOrder()) {
+      if (signal.aborted) return false;
+      if (!waiting.includes(rejected)) continue;
+      const due = ready(rejected);
+      if (due === null || (due !== 'done' && !(await look(due, signal)))) continue;
+      waiting = waiting.filter((each) => each !== rejected);
+      progress = true;
+    }
+    return progress;
+  };
+
+  return {
+    async start() {
+      for await (const message of inbox.stored('secret', recipeIdHex)) hearSecret(message);
+      const inScope = (take: (message: SignedMessage) => void) => (message: SignedMessage, scope: string | null) => {
+        if (scope === recipeIdHex) take(message);
+      };
+      const unlisten = [inbox.on('secret', inScope(hearSecret)), inbox.on('verdict', inScope(hear))];
+      return () => {
+        for (const stop of unlisten) stop();
+      };
+    },
+    recall: (verdict) => void own.set(toHex(verdict.groupId), verdict),
+    async run(signal) {
+      while (!signal.aborted) {
+        const wait = signalWork.promise;
+        if (await pass(signal)) continue;
+        await wait;
+        signalWork = Promise.withResolvers<void>();
+      }
+    },
+    wake: () => signalWork.resolve(),
+    async forgetBefore(policyStep) {
+      take(acceptances.forgetBefore(policyStep));
+      commitments.forgetBefore(policyStep);
+      waiting = waiting.filter(({ verdict }) => verdict.policyStep >= policyStep);
+      for (const [key, step] of seen) if (step < policyStep) seen.delete(key);
+      for (const [key, { groupIdHex }] of settled) if (ledger.job(groupIdHex) === null) settled.delete(key);
+      for (const id of own.keys()) if (ledger.job(id) === null) own.delete(id);
+      await standings.forgetBefore(policyStep);
+      signalWork.resolve();
+    },
+    stats: () => ({ waiting: waiting.length, ...counts }),
+  };
+}

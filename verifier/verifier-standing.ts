@@ -1,0 +1,120 @@
+// What each other verifier has earned with this one: verdicts of its that our own checks confirmed or contradicted, and silence.
+// Source: design.md "Who trusts what" (a rejection that does not repeat silences its verifier for 14 steps; acceptances count
+// from verifiers whose verdicts one's own checks confirmed often enough).
+// Invariants: one contradiction takes all standing at once; a change is on disk when its promise resolves.
+
+import { fromUtf8, utf8 } from '../node/protocol/bytes.ts';
+import type { PeerIdString, Records } from '../node/protocol/ports.ts';
+
+/** Confirmed verdicts that are worth a standing of one half. Our own: as many as a peer's probation has groups by default. */
+export const CONFIRMED_TO_HALF = 8;
+
+export interface VerifierStanding {
+  readonly verifier: PeerIdString;
+  /** verdicts that our own check of the same group agreed with */
+  readonly confirmed: number;
+  /** verdicts that our own check showed to be false */
+  readonly contradicted: number;
+  /** 0 … 1: c / (c + CONFIRMED_TO_HALF), c = confirmed since the last contradiction */
+  readonly standing: number;
+  /** last policy step at which its verdicts do not count, null when it was never silenced */
+  readonly silencedUntilStep: number | null;
+  /** hex id of the group of the last contradiction */
+  readonly lastContradiction: string | null;
+}
+
+export interface Contradiction {
+  readonly groupIdHex: string;
+  readonly policyStep: number;
+  readonly silences: boolean;
+}
+
+export interface VerifierStandings {
+  /** reads what earlier runs wrote */
+  open(): Promise<void>;
+  confirm(verifier: PeerIdString): Promise<void>;
+  /** @param how `policyStep`: the newest; `silences`: a rejection that did not repeat */
+  contradict(verifier: PeerIdString, how: Contradiction): Promise<void>;
+  /** takes standing without a count: what it said could not be explained, and is not shown to be false */
+  restart(verifier: PeerIdString): Promise<void>;
+  isSilenced(verifier: PeerIdString, policyStep: number): boolean;
+  of(verifier: PeerIdString): VerifierStanding;
+  all(): readonly VerifierStanding[];
+  /** lets go of verifiers that were never confirmed and whose last contradiction is long past */
+  forgetBefore(policyStep: number): Promise<void>;
+}
+
+/** What is on disk for a verifier. */
+interface State {
+  readonly confirmed: number;
+  readonly contradicted: number;
+  readonly confirmedSince: number;
+  readonly silencedUntilStep: number | null;
+  readonly lastContradiction: string | null;
+  readonly contradictedAtStep: number;
+}
+
+const NEW: State = {
+  confirmed: 0,
+  contradicted: 0,
+  confirmedSince: 0,
+  silencedUntilStep: null,
+  lastContradiction: null,
+  contradictedAtStep: -1,
+};
+
+/** @param init `scope`: the recipe's id in hex; the same verifier has a standing in each recipe. `silenceSteps`: of a false rejection */
+export function createVerifierStandings(
+  components: { readonly records: Records },
+  init: { readonly scope: string; readonly silenceSteps: number },
+): VerifierStandings {
+  const { silenceSteps } = init;
+  const { records } = components;
+  const prefix = `verifier/${init.scope}/verifiers/`;
+  const states = new Map<PeerIdString, State>();
+  const stateOf = (verifier: PeerIdString): State => states.get(verifier) ?? NEW;
+  const save = (verifier: PeerIdString, change: Partial<State>): Promise<void> => {
+    const state = { ...stateOf(verifier), ...change };
+    states.set(verifier, state);
+    return records.put(prefix + verifier, utf8(JSON.stringify(state)));
+  };
+  const describe = (verifier: PeerIdString): VerifierStanding => {
+    const { confirmedSince, contradictedAtStep: _, ...shown } = stateOf(verifier);
+    return { verifier, ...shown, standing: confirmedSince / (confirmedSince + CONFIRMED_TO_HALF) };
+  };
+
+  return {
+    async open() {
+      for await (const [key, value] of records.entries({ gte: prefix, lt: `${prefix}\uffff` })) {
+        states.set(key.slice(prefix.length), { ...NEW, ...(JSON.parse(fromUtf8(value)) as Partial<State>) });
+      }
+    },
+    confirm(verifier) {
+      const { confirmed, confirmedSince } = stateOf(verifier);
+      return save(verifier, { confirmed: confirmed + 1, confirmedSince: confirmedSince + 1 });
+    },
+    contradict(verifier, { groupIdHex, policyStep, silences }) {
+      const { contradicted, silencedUntilStep } = stateOf(verifier);
+      return save(verifier, {
+        contradicted: contradicted + 1,
+        confirmedSince: 0,
+        lastContradiction: groupIdHex,
+        contradictedAtStep: policyStep,
+        silencedUntilStep: silences ? policyStep + silenceSteps : silencedUntilStep,
+      });
+    },
+    async restart(verifier) {
+      if (states.has(verifier)) await save(verifier, { confirmedSince: 0 });
+    },
+    isSilenced: (verifier, policyStep) => policyStep <= (stateOf(verifier).silencedUntilStep ?? -1),
+    of: describe,
+    all: () => [...states.keys()].map(describe),
+    async forgetBefore(policyStep) {
+      for (const [verifier, { confirmed, contradictedAtStep }] of [...states]) {
+        if (confirmed > 0 || contradictedAtStep + silenceSteps >= policyStep) continue;
+        states.delete(verifier);
+        await records.delete(prefix + verifier);
+      }
+    },
+  };
+}
