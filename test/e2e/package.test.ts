@@ -20,8 +20,8 @@ interface Ran {
   readonly stderr: string;
 }
 
-async function run(file: string, args: readonly string[]): Promise<Ran> {
-  const env = { ...process.env, MURMUR_HOME: join(dir, 'home') };
+async function run(file: string, args: readonly string[], more: Readonly<Record<string, string>> = {}): Promise<Ran> {
+  const env = { ...process.env, MURMUR_HOME: join(dir, 'home'), ...more };
   try {
     const { stdout, stderr } = await exec(file, [...args], { cwd: dir, env, maxBuffer: 64 * 1024 * 1024 });
     return { code: 0, stdout, stderr };
@@ -85,8 +85,9 @@ test('its bin shows help, makes a key, and evaluates the starter model in worker
   const help = await run(process.execPath, [bin, '--help']);
   assert.equal(help.code, 0, help.stderr);
   assert.match(help.stdout, /Usage: murmur/);
-  const id = await run(process.execPath, [bin, 'id', '--json']);
+  const id = await run(process.execPath, [bin, 'id', '--json'], { NODE_DEBUG_NATIVE: 'COMPILE_CACHE' });
   assert.equal(id.code, 0, id.stderr);
+  assert.match(id.stderr, /reading cache from .*compiled.* for ESM file:.*\/dist\/node\/cli\/program\.js/);
   assert.match(JSON.parse(id.stdout).publicKey, /^[0-9a-f]{64}$/);
   const starter = join(dir, 'node_modules', 'package', 'recipes', 'starter');
   const flags = ['--model', starter, '--recipe', 'arrows', '--tasks', '4', '--threads', '1', '--json'];
