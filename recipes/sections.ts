@@ -194,6 +194,7 @@ export interface RecipeGrpo {
   readonly maxUpdatesPerStep: number;
   readonly slowWhenStale: boolean;
   readonly maxDrift?: number;
+  readonly maxSecondMoment?: number;
   readonly maxSteps?: number;
   readonly lora?: RecipeLora;
 }
@@ -241,6 +242,12 @@ export const grpoSchema: z.ZodType<RecipeGrpo> = z
       .describe(
         'brake: leave out rollouts below average whose tokens lost more log-prob than this on average, in nats',
       ),
+    maxSecondMoment: z
+      .number()
+      .gt(0)
+      .max(100)
+      .exactOptional()
+      .describe('brake: leave out the tokens of the largest log² w until the mean of the others is below this (0.04)'),
     maxSteps: z.int().min(1).max(100_000_000).exactOptional().describe('policy steps after which training ends'),
     lora: loraSchema
       .exactOptional()

@@ -36,6 +36,8 @@ export interface StepMetrics {
   readonly klEstimate: number;
   readonly clippedLowShare: number;
   readonly clippedHighShare: number;
+  /** tokens left out by the brake on their log²w */
+  readonly maskedShare: number;
   /** nats a token */
   readonly entropy: number;
   readonly gradNorm: number;
@@ -104,6 +106,7 @@ export function stepMetrics(facts: StepFacts): StepMetrics {
     klEstimate: overTokens(updates, (update) => update.klEstimate),
     clippedLowShare: overTokens(updates, (update) => update.clippedLowShare),
     clippedHighShare: overTokens(updates, (update) => update.clippedHighShare),
+    maskedShare: overTokens(updates, (update) => update.maskedShare),
     entropy: overTokens(updates, (update) => update.entropy),
     gradNorm: mean(updates.map((update) => update.gradNorm)),
     learningRate: updates.at(-1)?.learningRate ?? 0,

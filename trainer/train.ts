@@ -14,6 +14,7 @@ import { type Gathered, gatherBatch } from './gather.ts';
 import { advantages } from './grpo/advantages.ts';
 import { isDrifted } from './grpo/drifted.ts';
 import { LOSSES } from './grpo/losses.ts';
+import { type SampledLogprobs, steadyTokens } from './grpo/second-moment.ts';
 import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
 import { type StepMetrics, type StepSeconds, stepMetrics } from './metrics.ts';
 import { offendersOf } from './non-finite.ts';
@@ -115,13 +116,17 @@ async function update(
   batch: readonly TrainSequence[],
 ): Promise<UpdateMetrics[] | null> {
   const { engine, logger } = components;
-  const { sequencesPerUpdate, maxUpdatesPerStep, loss, maxDrift } = init.recipe.recipe.grpo;
+  const { sequencesPerUpdate, maxUpdatesPerStep, loss, ...brakes } = init.recipe.recipe.grpo;
   const isSplit = batch.length > sequencesPerUpdate && maxUpdatesPerStep > 1;
-  const needsOld = (LOSSES[loss].readsOld && isSplit) || maxDrift !== undefined;
+  const isBraked = brakes.maxDrift !== undefined || brakes.maxSecondMoment !== undefined;
+  const needsOld = (LOSSES[loss].readsOld && isSplit) || isBraked;
   const old = needsOld ? await engine.logprobs(batch) : [];
-  const learned = needsOld ? batch.map((each, i) => ({ ...each, logprobsOld: old[i]! })) : batch;
-  // A brake: what the policy has left behind, and was bad, is left out.
-  const kept = maxDrift === undefined ? learned : learned.filter((each, i) => !isDrifted(each, old[i]!, maxDrift));
+  const kept = needsOld
+    ? braked(
+        batch.map((each, i) => ({ ...each, logprobsOld: old[i]! })),
+        brakes,
+      )
+    : batch;
   const metrics: UpdateMetrics[] = [];
   try {
     for (const part of inParts(kept, sequencesPerUpdate, maxUpdatesPerStep)) {
@@ -134,6 +139,17 @@ async function update(
     if (metrics.length > 0) await engine.restore(init.checkpointDir);
     return null;
   }
+}
+
+/** Leaves out what the policy has left behind: rollouts that were bad, and single tokens far from who sampled them. */
+function braked(
+  batch: readonly (TrainSequence & SampledLogprobs)[],
+  { maxDrift, maxSecondMoment }: { readonly maxDrift?: number; readonly maxSecondMoment?: number },
+): readonly TrainSequence[] {
+  const kept = batch.filter((each) => maxDrift === undefined || !isDrifted(each, each.logprobsOld, maxDrift));
+  if (maxSecondMoment === undefined) return kept;
+  const masks = steadyTokens(kept, maxSecondMoment);
+  return kept.map((each, i) => ({ ...each, mask: masks[i]! }));
 }
 
 /** Cuts a batch into at most `most` parts of at most `size`, as equal as can be; what does not fit is left out. */

@@ -60,6 +60,7 @@ export type RoleEvent =
       readonly meanLog2w: number;
       readonly klEstimate: number;
       readonly clippedShare: number;
+      readonly maskedShare: number;
       readonly learningRate: number;
       readonly sequences: number;
       /** completion tokens trained on */

@@ -26,6 +26,7 @@ export function tellStep(emit: EmitEvent, metrics: StepMetrics, ignored: Readonl
     meanLog2w: metrics.meanLog2w,
     klEstimate: metrics.klEstimate,
     clippedShare: metrics.clippedLowShare + metrics.clippedHighShare,
+    maskedShare: metrics.maskedShare,
     learningRate: metrics.learningRate,
     sequences: metrics.sequences,
     tokens: metrics.tokens,

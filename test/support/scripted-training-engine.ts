@@ -48,6 +48,7 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
         meanLog2w: 0,
         clippedLowShare: 0,
         clippedHighShare: 0,
+        maskedShare: 0,
         learningRate: 1e-5,
         tokens,
         sequences: sequences.length,

@@ -297,6 +297,22 @@ test('bad rollouts that the policy has left behind are left out where the recipe
   }
 });
 
+test('tokens far from the policy that sampled them are masked where the recipe says so', async (t) => {
+  const grpo = { promptsPerStep: 3, sequencesPerUpdate: 16, maxUpdatesPerStep: 1, learningRate: 1e-5 };
+  // Sampled at −0.1, −0.2, −0.3, … a rollout, −0.5 now: log² w from 0.16 down.
+  const made = bench(t, { maxSteps: 1, recipe: trainerRecipe({ grpo: { ...grpo, maxSecondMoment: 0.04 } }) });
+  await made.trainer.start();
+  const running = made.trainer.run();
+  for (const peer of PEERS) await made.accepted({ peer, policyStep: 0, slot: 0 });
+  await running;
+  const learned = made.engine.updates.flatMap((each) => each.sequences);
+  const kept = learned.flatMap(({ mask, logprobsWorker }) => [...logprobsWorker].filter((_, k) => mask![k] === 1));
+  const gone = learned.flatMap(({ mask, logprobsWorker }) => [...logprobsWorker].filter((_, k) => mask![k] === 0));
+  const moment = kept.reduce((sum, lp) => sum + (lp + 0.5) ** 2, 0) / kept.length;
+  assert.ok(gone.length > 0 && moment < 0.04, `${gone.length} gone, ${moment}`);
+  assert.ok(Math.min(...gone.map((lp) => Math.abs(lp + 0.5))) >= Math.max(...kept.map((lp) => Math.abs(lp + 0.5))));
+});
+
 test('the order of the batch does not depend on arrival', async (t) => {
   const orders = await Promise.all(
     [

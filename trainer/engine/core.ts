@@ -172,7 +172,7 @@ async function policyGradient(
       columns: batch.width,
     });
     return {
-      weights: grid((index) => weights[index]!),
+      weights: grid((index, k) => weights[index]! * (sequences[index]!.mask?.[k] ?? 1)),
       logprobs_worker: grid((index, k) => sequences[index]!.logprobsWorker[k]!),
       logprobs_old: grid((index, k) => (sequences[index]!.logprobsOld ?? recomputed[index])?.[k] ?? 0),
       logprobs_reference: grid((index, k) => reference[index]?.[k] ?? 0),
@@ -214,6 +214,7 @@ async function update(
     ...stale,
     clippedLowShare: (totals.scalars.clipped_low ?? 0) / allWeight,
     clippedHighShare: (totals.scalars.clipped_high ?? 0) / allWeight,
+    maskedShare: sum(sequences.map(({ mask }) => (mask === undefined ? 0 : mask.length - sum(mask)))) / tokens,
     learningRate,
     tokens,
     sequences: sequences.length,

@@ -21,6 +21,8 @@ export interface TrainSequence {
   readonly logprobsWorker: Float32Array;
   /** under the weights before this batch's first update; recomputed where a loss reads them and they are absent */
   readonly logprobsOld?: Float32Array;
+  /** 1 where the token is learned from; all, where it is absent */
+  readonly mask?: Uint8Array;
 }
 
 /** A sequence to imitate: `mask[t]` is 1 where `tokens[t]` is to be learned; `mask[0]` is not looked at. */
@@ -72,6 +74,8 @@ export interface UpdateMetrics {
   readonly meanLog2w: number;
   readonly clippedLowShare: number;
   readonly clippedHighShare: number;
+  /** tokens that their masks leave out */
+  readonly maskedShare: number;
   readonly learningRate: number;
   readonly tokens: number;
   readonly sequences: number;

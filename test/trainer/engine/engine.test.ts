@@ -90,6 +90,23 @@ test('the gradient of micro-batches is that of the batch, for every normalisatio
   }
 });
 
+test('masked tokens add nothing: a mask and its opposite add up to the whole', async () => {
+  const losses = [];
+  for (const stays of [() => true, (k: number) => k % 2 === 0, (k: number) => k % 2 === 1]) {
+    const engine = await openTrainingCore(initOf());
+    const sequences = (await onPolicy(engine)).map((each) => ({
+      ...each,
+      mask: Uint8Array.from(each.tokens, (_, k) => (stays(k) ? 1 : 0)),
+    }));
+    const { loss, maskedShare } = await engine.update(sequences);
+    losses.push({ loss, maskedShare });
+    await engine.close();
+  }
+  const [all, even, odd] = losses as [(typeof losses)[0], (typeof losses)[0], (typeof losses)[0]];
+  assert.ok(Math.abs(even.loss + odd.loss - all.loss) < 1e-6 && Math.abs(odd.loss) > 1e-3, JSON.stringify(losses));
+  assert.deepEqual([all.maskedShare, even.maskedShare, odd.maskedShare], [0, 4 / 11, 7 / 11]);
+});
+
 test('every loss raises what was good and lowers what was bad', async () => {
   for (const loss of LOSS_NAMES) {
     const engine = await openTrainingCore(initOf({ schedule: { learningRate: 1e-3, warmupSteps: 0 } }, loss));

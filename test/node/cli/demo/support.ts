@@ -35,7 +35,7 @@ export function step(policyStep: number, replaced: Partial<EventOf<'step'>> = {}
     event: 'step',
     policyStep,
     ...{ rewardMean: 0.5, completionTokensMean: 6, lagMean: 0.5, lagMax: 1, loss: 0.01, entropy: 0.4 },
-    ...{ gradientNorm: 0.3, essShare: 0.9, meanLog2w: 0, klEstimate: 0, clippedShare: 0 },
+    ...{ gradientNorm: 0.3, essShare: 0.9, meanLog2w: 0, klEstimate: 0, clippedShare: 0, maskedShare: 0 },
     ...{ learningRate: 3e-5, sequences: 128, tokens: 1_000, seconds: 1.5, phases: {}, counts },
     ...replaced,
   };
