@@ -14,6 +14,9 @@ import type { RunState } from './run-state.ts';
 const TICK_MS = 500;
 /** A pool that cannot fill the batch for so long gets a raised admission. */
 const HUNGRY_MS = 3_000;
+const NOTHING_TO_LEARN =
+  'all peers have used their slots of this step and no group is left to learn from: raise staleness.maxSlotsPerStep, ' +
+  'or give the recipe tasks that the model solves sometimes';
 
 export interface GatherComponents {
   readonly pool: Pool;
@@ -78,10 +81,17 @@ export async function gatherBatch(
     if (clock.nowMs() - askedMs >= patienceMs) {
       await publication.askForMore(state);
       askedMs = clock.nowMs();
+      if (areSlotsUsed(pool, recipe, state)) logger.warn({ policyStep: state.policyStep }, NOTHING_TO_LEARN);
     }
     await pool.wait(TICK_MS, signal);
   }
   return null;
+}
+
+/** Nobody may bring more for this policy: who waits for it waits for ever, unless a new peer joins. */
+function areSlotsUsed(pool: Pool, { staleness }: ResolvedRecipe['recipe'], { policyStep }: RunState): boolean {
+  const peers = pool.activePeers(policyStep);
+  return peers > 0 && pool.waiting() === 0 && pool.announcedAt(policyStep) >= peers * staleness.maxSlotsPerStep;
 }
 
 function countByPeer(groups: readonly LearnGroup[]): ReadonlyMap<string, number> {

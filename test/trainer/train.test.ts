@@ -8,6 +8,7 @@ import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { inParts } from '../../trainer/train.ts';
 import { assassin, Killed } from '../support/crashing.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { recordingLogger } from '../support/silent-logger.ts';
 import {
   type BenchInit,
   GROUP_SIZE,
@@ -233,6 +234,26 @@ test('after maxStepWaitMs a step is taken with what there is; before, a hungry t
   await clock.advance(60_000);
   await running;
   assert.equal(made.steps[0]!.groups, 1);
+});
+
+test('a trainer whose peers have used all slots and taught nothing says so', async (t) => {
+  const clock = fakeClock();
+  const { logger, lines } = recordingLogger();
+  const staleness = { maxLagSteps: 2, keepPolicies: 3, maxSlotsPerStep: 2 };
+  const made = bench(t, { clock, recipe: trainerRecipe({ staleness }), components: { logger } });
+  await made.trainer.start();
+  const running = made.trainer.run();
+  const warned = () => lines.filter(({ message }) => message.includes('raise staleness.maxSlotsPerStep')).length;
+  const rewards = [0, 0, 0, 0];
+  for (const peer of PEERS.slice(0, 2)) await made.accepted({ peer, policyStep: 0, slot: 0, rewards });
+  await made.accepted({ peer: PEERS[0]!, policyStep: 0, slot: 1, rewards });
+  await clock.advance(4_000);
+  assert.equal(warned(), 0, 'a peer has a slot left');
+  await made.accepted({ peer: PEERS[1]!, policyStep: 0, slot: 1, rewards });
+  await clock.advance(4_000);
+  assert.equal(warned(), 1);
+  await made.trainer.stop();
+  await running;
 });
 
 /** Whether one of the sequences is of this peer's group in a slot (see bodyOf in trainer-bench). */
