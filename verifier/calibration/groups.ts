@@ -16,6 +16,7 @@ import { promptOf } from '../../recipes/prompt.ts';
 import type { Problem } from '../../recipes/tasks/task.ts';
 import { type BodyContext, samplingOf } from '../checks/subject.ts';
 import { proveCompletion } from '../toploc/completion.ts';
+import type { TopValuesScratch } from '../toploc/top-values.ts';
 
 /** An engine, and how many groups it is given at once: unlike batches add up in unlike orders. */
 export interface Setting {
@@ -123,12 +124,12 @@ export async function replay(
 }
 
 /** The body of a told group, proofs of its own states. */
-export function bodyOf({ assigned, sequences }: Told, hiddenSize: number): GroupBody {
+export function bodyOf({ assigned, sequences }: Told, hiddenSize: number, scratch?: TopValuesScratch): GroupBody {
   return {
     prompt: assigned.request.prompt,
     sequences: sequences.map(({ tokens, logprobs, finish, hidden }) => ({
       ...{ tokens, logprobs, finish },
-      proofs: proveCompletion(hidden, hiddenSize),
+      proofs: proveCompletion(hidden, hiddenSize, scratch),
     })),
   };
 }

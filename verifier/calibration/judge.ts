@@ -2,10 +2,12 @@
 
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
-import { checkReplayedTokens } from '../checks/replay.ts';
+import { checkReplayedTokens, drawnOf } from '../checks/replay.ts';
 import { checkBody } from '../checks/stage-one.ts';
 import { judgeReplay } from '../checks/stage-two.ts';
 import { replaySubject } from '../checks/subject.ts';
+import { distancesOf } from '../checks/toploc.ts';
+import type { TopValuesScratch } from '../toploc/top-values.ts';
 import { announcementOf, bodyOf, type Told, type Truth } from './groups.ts';
 import { type Measures, measure } from './measure.ts';
 
@@ -29,19 +31,23 @@ export interface JudgedGroup {
   readonly sequences: readonly JudgedSequence[];
 }
 
+/** @param scratch of TOPLOC's, used again for every group */
 export function judgeGroup(
   truth: Truth,
   told: Told,
   replayed: readonly ReplayedSequence[],
   limits: VerificationLimits,
+  scratch: TopValuesScratch,
 ): JudgedGroup {
   const { context } = truth;
-  const body = bodyOf(told, context.hiddenSize);
+  const body = bodyOf(told, context.hiddenSize, scratch);
   const announcement = announcementOf(truth, told);
   return {
     stageOne: checkBody(context, announcement, body).answer,
     sequences: body.sequences.map(({ tokens }, i) => {
-      const subject = replaySubject(context, announcement, body, i, replayed[i]!, limits);
+      const unknown = replaySubject(context, announcement, body, i, replayed[i]!, limits);
+      const known = { drawn: drawnOf(unknown), distances: distancesOf(unknown, scratch) };
+      const subject = { ...unknown, known };
       const draws = checkReplayedTokens(subject);
       return {
         tokens: tokens.length,
@@ -49,7 +55,7 @@ export function judgeGroup(
         answer: judgeReplay(subject).answer,
         forged: draws.answer.answer,
         softMisses: draws.softMisses,
-        measures: measure(subject),
+        measures: measure(subject, known),
       };
     }),
   };

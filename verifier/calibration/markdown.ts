@@ -1,10 +1,11 @@
 // The calibration report for people: one page of tables, the open ends said in words.
 
-import type { LieResult } from './calibrate.ts';
 import type { Share } from './clopper-pearson.ts';
 import { MARGIN } from './limits.ts';
+import type { LieResult } from './lying.ts';
 import { type CalibrationReport, CHECK_TITLES, caught, caughtAlone } from './report.ts';
 import { CHECKS } from './tally.ts';
+import type { Detection } from './theory.ts';
 
 /** 0.9987 → '99.87 %'; of small shares the digits that say something. */
 function percent(value: number): string {
@@ -73,7 +74,7 @@ ${table(['check', 'sequences rejected', 'groups rejected'], rows)}
 ${table(['generated', 'replayed', 'groups rejected'], perPair)}`;
 }
 
-function lieRow({ title, tally, theory, untilQuarantine }: LieResult): readonly string[] {
+function lieRow({ title, tally, theory, detection }: LieResult): readonly string[] {
   return [
     title,
     count(tally.groups),
@@ -83,11 +84,12 @@ function lieRow({ title, tally, theory, untilQuarantine }: LieResult): readonly 
     bounded(tally.forged.groups),
     `${percent(theory.overlap)} ± ${percent(theory.deviation)}`,
     theory.halfL1 === null ? '–' : percent(theory.halfL1),
-    `${until(untilQuarantine.careless)} / ${until(untilQuarantine.forged)}`,
+    `${until(detection.careless)} / ${until(detection.forged)}`,
+    `${percent(detection.careless.withinProbation)} / ${percent(detection.forged.withinProbation)}`,
   ];
 }
 
-function until(groups: number | null): string {
+function until({ groupsUntilQuarantine: groups }: Detection): string {
   return groups === null ? 'never' : groups < 100 ? groups.toFixed(1) : count(Math.round(groups));
 }
 
@@ -102,6 +104,7 @@ function liesSection({ result, subject }: CalibrationReport): string {
     'theory, overlap',
     'theory, ½·L1',
     'groups until quarantine, careless / forged',
+    'in quarantine within probation, careless / forged',
   ];
   return `## Lies
 
@@ -112,6 +115,7 @@ measured above). Of a lie that is told in some sequences only, those sequences c
 Theory, overlap: a token passes with the share of the liar's interval of the CDF that it has in common with the policy's, so a group is caught
 with 1 − Π overlap; ± is one standard deviation of the share caught, were that right. ½·L1: 1 − Π(1 − ½·L1) over the group's tokens, each factor estimated by min(1, p/q) of
 the token itself; no way of drawing is caught less often. Until quarantine: groups checked whole, on average, at the measured share, a second chance included.
+Within probation: the chance that a newcomer that tells nothing else is rejected among its first ${subject.probationGroups} groups, and again among as many after that.
 The policy one step old is ${subject.previous}.
 
 ${table(head, result.lies.map(lieRow))}`;

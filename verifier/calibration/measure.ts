@@ -1,11 +1,9 @@
 // What a verifier's three questions measure of one sequence, as plain numbers: each beside the limit that it is held against.
 // Source: spec/rollouts.md "Replay". The verdict itself is `judgeReplay`'s; these tell how far from the limits it was.
 
-import { sequenceSeed, uniforms } from '../../node/protocol/seeds.ts';
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
-import type { ReplaySubject } from '../checks/subject.ts';
+import type { KnownOfReplay, ReplaySubject } from '../checks/subject.ts';
 import { REJECT_FACTOR } from '../checks/two-sided.ts';
-import { compareCompletion, decodeProofs } from '../toploc/completion.ts';
 
 export type MeasureName =
   | 'logitMove'
@@ -41,37 +39,31 @@ export function logitMoveOf(u: number, x: number, y: number): number {
 }
 
 /** All measures of one sequence beside its replay. */
-export function measure(subject: ReplaySubject): Measures {
-  const { rollout, replayed, sequence, groupSeed } = subject;
+export function measure({ rollout, replayed }: ReplaySubject, { drawn, distances }: KnownOfReplay): Measures {
   const { tokens, logprobs } = rollout;
   let logitMove = 0;
   let largestDrift = 0;
   let sum = 0;
-  for (const [t, u] of uniforms(sequenceSeed(groupSeed, sequence), tokens.length).entries()) {
-    const others = replayed.alternatives.filter(({ position }) => position === t);
-    const moves = [{ below: replayed.below[t]!, upTo: replayed.upTo[t]! }, ...others].map(({ below, upTo }) =>
-      logitMoveOf(u, below, upTo),
-    );
-    logitMove = Math.max(logitMove, Math.min(...moves));
+  for (let t = 0; t < tokens.length; t++) {
+    let move = logitMoveOf(drawn[t]!, replayed.below[t]!, replayed.upTo[t]!);
+    for (const { position, below, upTo } of replayed.alternatives) {
+      if (position === t) move = Math.min(move, logitMoveOf(drawn[t]!, below, upTo));
+    }
+    logitMove = Math.max(logitMove, move);
     const drift = Math.abs(logprobs[t]! - replayed.logprobs[t]!);
     largestDrift = Math.max(largestDrift, drift);
     sum += drift;
   }
-  return { logitMove, largestDrift, meanDrift: sum / tokens.length, ...proofMeasures(subject) };
+  return { logitMove, largestDrift, meanDrift: sum / tokens.length, ...worstProof(distances) };
 }
 
-function proofMeasures({
-  rollout,
-  replayed,
-  hiddenSize,
-}: ReplaySubject): Omit<Measures, 'logitMove' | 'largestDrift' | 'meanDrift'> {
-  const worst = { exponentMismatches: 0, mantissaErrorMean: 0, mantissaErrorMedian: 0 };
-  const read = decodeProofs(rollout.proofs, rollout.tokens.length, hiddenSize);
-  if ('problem' in read) {
+function worstProof(distances: KnownOfReplay['distances']): Omit<Measures, 'logitMove' | 'largestDrift' | 'meanDrift'> {
+  if ('problem' in distances) {
     const never = Number.POSITIVE_INFINITY;
     return { exponentMismatches: never, mantissaErrorMean: never, mantissaErrorMedian: never };
   }
-  for (const found of compareCompletion(replayed.hidden, hiddenSize, read)) {
+  const worst = { exponentMismatches: 0, mantissaErrorMean: 0, mantissaErrorMedian: 0 };
+  for (const found of distances) {
     worst.exponentMismatches = Math.max(worst.exponentMismatches, found.exponentMismatches);
     worst.mantissaErrorMean = Math.max(worst.mantissaErrorMean, found.mantissaErrorMean);
     worst.mantissaErrorMedian = Math.max(worst.mantissaErrorMedian, found.mantissaErrorMedian);

@@ -10,6 +10,7 @@ export interface CalibrationSubject {
   readonly parameters: number;
   readonly groupSize: number;
   readonly maxNewTokens: number;
+  readonly probationGroups: number;
   readonly settings: readonly string[];
   /** processor, runtime versions */
   readonly machine: Readonly<Record<string, string | number>>;

@@ -2,6 +2,7 @@
 
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
 import { type Share, share } from './clopper-pearson.ts';
+import { createHistogram, type HistogramState } from './histogram.ts';
 import { type JudgedGroup, verdictOf } from './judge.ts';
 import { MEASURES, type MeasureName, type Measures, NO_DISTANCE, rejects, worstOf } from './measure.ts';
 
@@ -43,12 +44,31 @@ export interface Tally {
   readonly quantiles: Readonly<Record<MeasureName, Quantiles>>;
 }
 
+/** Counts so far, as plain data: `createTally` goes on from it. */
+export interface TallyState {
+  readonly size: Readonly<Record<keyof Size, number>>;
+  readonly told: Readonly<VerdictCounts>;
+  readonly forged: Readonly<VerdictCounts>;
+  readonly checks: Readonly<Record<CheckName, Readonly<Counts>>>;
+  /** null is +∞, which JSON does not have */
+  readonly largest: Readonly<Record<MeasureName, number | null>>;
+  readonly seen: Readonly<Record<MeasureName, HistogramState>>;
+}
+
 export interface Tallying {
   add(group: JudgedGroup): void;
   result(): Tally;
+  state(): TallyState;
 }
 
 const QUANTILES = [0.01, 0.25, 0.5, 0.75, 0.99] as const;
+
+interface Size {
+  groups: number;
+  sequences: number;
+  tokens: number;
+  softMisses: number;
+}
 
 interface Counts {
   sequences: number;
@@ -62,42 +82,60 @@ interface VerdictCounts {
   borderline: number;
 }
 
-/** Counts against `limits`. Groups without a lied sequence are as the caller wants them: honest ones, or left out. */
-export function createTally(limits: VerificationLimits): Tallying {
-  const size = { groups: 0, sequences: 0, tokens: 0, softMisses: 0 };
-  const counts = new Map<CheckName, Counts>(CHECKS.map((name) => [name, { sequences: 0, groups: 0, alone: 0 }]));
-  const told: VerdictCounts = { sequences: 0, groups: 0, borderline: 0 };
-  const forged: VerdictCounts = { sequences: 0, groups: 0, borderline: 0 };
-  const seen = new Map<MeasureName, number[]>(MEASURES.map((name) => [name, []]));
-  let largest = NO_DISTANCE;
+const NONE: VerdictCounts = { sequences: 0, groups: 0, borderline: 0 };
 
-  const countVerdicts = (into: VerdictCounts, group: JudgedGroup, claims: 'told' | 'forged'): void => {
-    const verdict = verdictOf(group, claims);
-    if (verdict === 'reject') into.groups++;
-    if (verdict === 'ignore') into.borderline++;
-    for (const { answer, forged: draws } of group.sequences) {
-      if ((claims === 'told' ? answer : draws) === 'reject') into.sequences++;
-    }
-  };
-  const countChecks = ({ stageOne, sequences }: JudgedGroup): void => {
-    const rejecting = new Set<CheckName>(stageOne === 'reject' ? ['stage-one'] : []);
-    for (const name of MEASURES) {
-      const caught = sequences.filter(({ measures }) => rejects(measures, name, limits)).length;
-      counts.get(name)!.sequences += caught;
-      if (caught > 0) rejecting.add(name);
-    }
-    for (const name of rejecting) {
-      counts.get(name)!.groups++;
-      if (rejecting.size === 1) counts.get(name)!.alone++;
-    }
-  };
+function byName<N extends string, T>(names: readonly N[], of: (name: N) => T): Record<N, T> {
+  return Object.fromEntries(names.map((name) => [name, of(name)])) as Record<N, T>;
+}
+
+function countVerdicts(into: VerdictCounts, group: JudgedGroup, claims: 'told' | 'forged'): void {
+  const verdict = verdictOf(group, claims);
+  if (verdict === 'reject') into.groups++;
+  if (verdict === 'ignore') into.borderline++;
+  for (const { answer, forged } of group.sequences) {
+    if ((claims === 'told' ? answer : forged) === 'reject') into.sequences++;
+  }
+}
+
+function countChecks(
+  into: Record<CheckName, Counts>,
+  { stageOne, sequences }: JudgedGroup,
+  limits: VerificationLimits,
+): void {
+  const rejecting = new Set<CheckName>(stageOne === 'reject' ? ['stage-one'] : []);
+  for (const name of MEASURES) {
+    const caught = sequences.filter(({ measures }) => rejects(measures, name, limits)).length;
+    into[name].sequences += caught;
+    if (caught > 0) rejecting.add(name);
+  }
+  for (const name of rejecting) {
+    into[name].groups++;
+    if (rejecting.size === 1) into[name].alone++;
+  }
+}
+
+/**
+ * Counts against `limits`. Groups without a lied sequence are as the caller wants them: honest ones, or left out.
+ * @param from counts to go on from, made under the same limits
+ */
+export function createTally(limits: VerificationLimits, from?: TallyState): Tallying {
+  const size: Size = { ...(from?.size ?? { groups: 0, sequences: 0, tokens: 0, softMisses: 0 }) };
+  const told: VerdictCounts = { ...(from?.told ?? NONE) };
+  const forged: VerdictCounts = { ...(from?.forged ?? NONE) };
+  const checks = byName<CheckName, Counts>(CHECKS, (name) => ({
+    ...(from?.checks[name] ?? { sequences: 0, groups: 0, alone: 0 }),
+  }));
+  const seen = byName(MEASURES, (name) => createHistogram(from?.seen[name]));
+  let largest: Measures =
+    from === undefined ? NO_DISTANCE : byName(MEASURES, (name) => from.largest[name] ?? Number.POSITIVE_INFINITY);
+
   const verdictTally = ({ sequences, groups, borderline }: VerdictCounts): VerdictTally => ({
     sequences: share(sequences, size.sequences),
     groups: share(groups, size.groups),
     borderline,
   });
   const checkTally = (name: CheckName): CheckTally => {
-    const { sequences, groups, alone } = counts.get(name)!;
+    const { sequences, groups, alone } = checks[name];
     return {
       sequences: name === 'stage-one' ? null : share(sequences, size.sequences),
       groups: share(groups, size.groups),
@@ -116,24 +154,25 @@ export function createTally(limits: VerificationLimits): Tallying {
         size.tokens += tokens;
         size.softMisses += softMisses;
         largest = worstOf(largest, measures);
-        for (const name of MEASURES) seen.get(name)!.push(measures[name]);
+        for (const name of MEASURES) seen[name].add(measures[name]);
       }
       countVerdicts(told, counted, 'told');
       countVerdicts(forged, counted, 'forged');
-      countChecks(counted);
+      countChecks(checks, counted, limits);
     },
     result: () => ({
       ...size,
       verdict: verdictTally(told),
       forged: verdictTally(forged),
-      byCheck: Object.fromEntries(CHECKS.map((name) => [name, checkTally(name)])) as Tally['byCheck'],
+      byCheck: byName(CHECKS, checkTally),
       largest,
-      quantiles: Object.fromEntries(MEASURES.map((name) => [name, quantilesOf(seen.get(name)!)])) as Tally['quantiles'],
+      quantiles: byName(MEASURES, (name) => QUANTILES.map((q) => seen[name].quantile(q))),
     }),
+    state: () =>
+      structuredClone({
+        ...{ size, told, forged, checks },
+        largest: byName(MEASURES, (name) => (Number.isFinite(largest[name]) ? largest[name] : null)),
+        seen: byName(MEASURES, (name) => seen[name].state()),
+      }),
   };
-}
-
-function quantilesOf(values: readonly number[]): Quantiles {
-  const sorted = Float64Array.from(values).sort();
-  return QUANTILES.map((q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0);
 }

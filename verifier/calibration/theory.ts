@@ -15,27 +15,67 @@ export interface Chance {
   readonly halfL1: number | null;
 }
 
+/** Theory beside measurement, of a forger. */
+export interface Chances {
+  /** mean chance that a group is caught: draws in token-id order */
+  readonly overlap: number;
+  /** standard deviation of the share caught, were theory right */
+  readonly deviation: number;
+  /** 1 − Π(1 − ½·L1) over a group's tokens, mean; null where it says nothing */
+  readonly halfL1: number | null;
+}
+
+/** Sums over groups. */
+export interface ChanceSums {
+  readonly groups: number;
+  readonly overlap: number;
+  /** Σ p(1 − p) */
+  readonly variance: number;
+  readonly halfL1: number;
+}
+
+export interface ChanceSum {
+  /** @param lying as in `chanceOf` */
+  add(group: Told, lying: readonly ReplayedSequence[] | null, truth: readonly ReplayedSequence[]): void;
+  state(): ChanceSums;
+  result(): Chances;
+}
+
+/** The numbers given drew something else: its intervals hold them, so those of what is told do not. */
+function isCertain({ kind }: Lie): boolean {
+  return kind === 'edited-token' || kind === 'best-of-two';
+}
+
+/** Whether the liar's distribution is another than the policy's. */
+function isDistribution({ kind }: Lie): boolean {
+  return kind === 'model' || kind === 'sampling';
+}
+
+/** Whether theory needs replays of what is told by the liar's own policy and sampling. */
+export function asksLiarsModel(lie: Lie): boolean {
+  return isDistribution(lie);
+}
+
 /**
- * @param lying replays of the group by the liar's own policy and sampling
+ * @param lying replays of the group by the liar's own policy and sampling, where `asksLiarsModel`; else null
  * @param truth replays by the policy that is claimed
  */
 export function chanceOf(
   lie: Lie,
   { sequences, lied }: Told,
-  lying: readonly ReplayedSequence[],
+  lying: readonly ReplayedSequence[] | null,
   truth: readonly ReplayedSequence[],
 ): Chance {
+  if (isCertain(lie)) return { overlap: 1, halfL1: null };
   let [overlap, halfL1] = [1, 1];
   sequences.forEach(({ tokens }, i) => {
     if (!lied[i]) return;
-    const [own, due] = [lying[i]!, truth[i]!];
-    // The numbers given drew something else: its intervals hold them, so those of what is told do not.
-    const isCertain = lie.kind === 'edited-token' || lie.kind === 'best-of-two';
-    if (isCertain) overlap = 0;
-    for (let t = 0; t < tokens.length && !isCertain; t++) {
+    const due = truth[i]!;
+    const own = lying?.[i];
+    for (let t = 0; t < tokens.length; t++) {
       const p = due.upTo[t]! - due.below[t]!;
-      if (lie.kind === 'other-seed') {
-        overlap *= p;
+      if (own === undefined) {
+        overlap *= p; // a number that has nothing to do with the token
         continue;
       }
       const q = own.upTo[t]! - own.below[t]!;
@@ -44,8 +84,47 @@ export function chanceOf(
       halfL1 *= Math.min(1, p / q);
     }
   });
-  const isDistribution = lie.kind === 'model' || lie.kind === 'sampling';
-  return { overlap: 1 - overlap, halfL1: isDistribution ? 1 - halfL1 : null };
+  return { overlap: 1 - overlap, halfL1: isDistribution(lie) ? 1 - halfL1 : null };
+}
+
+/** Sums the chances of a lie's groups. @param from sums to go on from */
+export function createChances(lie: Lie, from?: ChanceSums): ChanceSum {
+  let { groups, overlap, variance, halfL1 } = from ?? { groups: 0, overlap: 0, variance: 0, halfL1: 0 };
+  return {
+    add(group, lying, truth) {
+      const chance = chanceOf(lie, group, lying, truth);
+      groups++;
+      overlap += chance.overlap;
+      variance += chance.overlap * (1 - chance.overlap);
+      halfL1 += chance.halfL1 ?? 0;
+    },
+    state: () => ({ groups, overlap, variance, halfL1 }),
+    result() {
+      const count = Math.max(1, groups);
+      return {
+        overlap: overlap / count,
+        deviation: Math.sqrt(variance) / count,
+        halfL1: isDistribution(lie) ? halfL1 / count : null,
+      };
+    },
+  };
+}
+
+/** What a peer comes to whose every group is rejected with the same chance. */
+export interface Detection {
+  /** groups checked whole until quarantine, on average, a second chance included; null: never */
+  readonly groupsUntilQuarantine: number | null;
+  /** chance that its first rejection falls among its first `probation` groups, and the second among as many after it */
+  readonly withinProbation: number;
+}
+
+/** @param p share of groups rejected */
+export function detectionOf(p: number, probationGroups: number): Detection {
+  const groups = groupsUntilQuarantine(p, probationGroups);
+  return {
+    groupsUntilQuarantine: Number.isFinite(groups) ? groups : null,
+    withinProbation: (1 - (1 - p) ** Math.max(1, probationGroups)) ** 2,
+  };
 }
 
 /**

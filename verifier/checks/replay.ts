@@ -19,10 +19,15 @@ interface Interval {
   readonly upTo: number;
 }
 
+/** The uniform number that drew each token of a sequence. @returns f64[tokens] */
+export function drawnOf({ groupSeed, sequence, rollout }: ReplaySubject): Float64Array {
+  return uniforms(sequenceSeed(groupSeed, sequence), rollout.tokens.length);
+}
+
 /** One miss rejects: a single free one in 256 tokens would be 24 bits to steer by. */
 export function checkReplayedTokens(subject: ReplaySubject): ReplayAnswer {
-  const { rollout, replayed, sequence, limits, groupSeed } = subject;
-  const drawn = uniforms(sequenceSeed(groupSeed, sequence), rollout.tokens.length);
+  const { replayed, sequence, limits } = subject;
+  const drawn = subject.known?.drawn ?? drawnOf(subject);
   let answer: CheckAnswer = ACCEPT;
   let softMisses = 0;
   for (let position = 0; position < drawn.length && answer.answer !== 'reject'; position++) {

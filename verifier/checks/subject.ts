@@ -10,6 +10,8 @@ import type { VerificationLimits } from '../../node/protocol/verdict.ts';
 import type { PromptTokenizer } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { Problem } from '../../recipes/tasks/task.ts';
+import type { ProofDistance } from '../toploc/compare.ts';
+import type { ProofsProblem } from '../toploc/completion.ts';
 
 /** The part of a tokenizer that checks need. */
 export interface TextCodec extends PromptTokenizer {
@@ -54,6 +56,15 @@ export interface ReplaySubject {
   /** width of the final-norm states */
   readonly hiddenSize: number;
   readonly limits: VerificationLimits;
+  /** what was computed of it before, so that no check does so again */
+  readonly known?: KnownOfReplay;
+}
+
+export interface KnownOfReplay {
+  /** the uniform number of each token */
+  readonly drawn: Float64Array;
+  /** of each proof from the replayed states, or why they cannot be read */
+  readonly distances: readonly ProofDistance[] | ProofsProblem;
 }
 
 /**

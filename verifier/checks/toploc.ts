@@ -2,18 +2,30 @@
 // Source: spec/toploc.md "Verification"; spec/rollouts.md "Replay", question 3. Two sides.
 
 import { ACCEPT, type CheckAnswer, reject } from '../../node/protocol/check.ts';
-import { compareCompletion, decodeProofs } from '../toploc/completion.ts';
+import type { ProofDistance } from '../toploc/compare.ts';
+import { compareCompletion, decodeProofs, type ProofsProblem } from '../toploc/completion.ts';
+import type { TopValuesScratch } from '../toploc/top-values.ts';
 import type { Check, ReplaySubject } from './subject.ts';
 import { graver, holdAgainst } from './two-sided.ts';
 
 export const toploc: Check<ReplaySubject> = { name: 'toploc', cost: 'model', run: checkToploc };
 
-function checkToploc({ rollout, sequence, replayed, hiddenSize, limits }: ReplaySubject): CheckAnswer {
-  const { tokens, proofs } = rollout;
-  const read = decodeProofs(proofs, tokens.length, hiddenSize);
-  if ('problem' in read) return reject('PROOF_MALFORMED', { sequence, position: read.chunk, note: read.problem });
+/** How far a sequence's proofs are from its replay, or why they cannot be read. */
+export function distancesOf(
+  { rollout, replayed, hiddenSize }: ReplaySubject,
+  scratch?: TopValuesScratch,
+): readonly ProofDistance[] | ProofsProblem {
+  const read = decodeProofs(rollout.proofs, rollout.tokens.length, hiddenSize);
+  return 'problem' in read ? read : compareCompletion(replayed.hidden, hiddenSize, read, scratch);
+}
+
+function checkToploc(subject: ReplaySubject): CheckAnswer {
+  const { sequence, limits } = subject;
+  const distances = subject.known?.distances ?? distancesOf(subject);
+  if ('problem' in distances) {
+    return reject('PROOF_MALFORMED', { sequence, position: distances.chunk, note: distances.problem });
+  }
   let answer: CheckAnswer = ACCEPT;
-  const distances = compareCompletion(replayed.hidden, hiddenSize, read);
   for (let position = 0; position < distances.length && answer.answer !== 'reject'; position++) {
     const found = distances[position]!;
     const hold = (measured: number, limit: number, note: string): void => {

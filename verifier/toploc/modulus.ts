@@ -13,6 +13,7 @@ export const MIN_MODULUS = 32769;
  * @throws {ProofError} PROOF_MALFORMED when no modulus separates them (two equal indices)
  */
 export function injectiveModulus(indices: Int32Array): number {
+  if (areOwnResidues(indices)) return MAX_MODULUS;
   const residues = new Uint8Array(MAX_MODULUS);
   for (let modulus = MAX_MODULUS; modulus >= MIN_MODULUS; modulus--) {
     let marked = 0;
@@ -25,6 +26,12 @@ export function injectiveModulus(indices: Int32Array): number {
     for (let i = 0; i < marked; i++) residues[indices[i]! % modulus] = 0;
   }
   throw new ProofError('PROOF_MALFORMED', 'no modulus keeps these indices apart; are two of them equal?');
+}
+
+/** Ascending and below the largest modulus, as those of a chunk of at most 2 046 values a row are. */
+function areOwnResidues(indices: Int32Array): boolean {
+  for (let i = 1; i < indices.length; i++) if (indices[i]! <= indices[i - 1]!) return false;
+  return indices.length === 0 || (indices[0]! >= 0 && indices.at(-1)! < MAX_MODULUS);
 }
 
 /** x mod m for each index. */

@@ -14,9 +14,11 @@ export function interpolate(x: Uint16Array, y: Uint16Array): Uint16Array {
   // f[x0..xi] = (f[x1..xi] − f[x0..x(i−1)]) / (xi − x0), in place from the last entry down.
   const differences = Int32Array.from(y);
   for (let order = 1; order < n; order++) {
+    let upper = differences[n - 1]!;
     for (let i = n - 1; i >= order; i--) {
-      const rise = subMod(differences[i]!, differences[i - 1]!);
-      differences[i] = mulMod(rise, INVERSES[subMod(x[i]!, x[i - order]!)]!);
+      const lower = differences[i - 1]!;
+      differences[i] = mulMod(subMod(upper, lower), INVERSES[subMod(x[i]!, x[i - order]!)]!);
+      upper = lower;
     }
   }
   return toMonomials(x, differences);

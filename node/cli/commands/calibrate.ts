@@ -58,7 +58,7 @@ export function calibrateCommand(): Command {
 Lies: ${LIE_NAMES.join(', ')}
 
 ${MODEL_HELP}
-Stopped by Ctrl-C it writes nothing. With the defaults and the starter model it takes some 20 minutes on 2 cores.
+Stopped by Ctrl-C it keeps what it has counted in unfinished.json in the --out folder: the same command goes on from there.
 
 Examples:
   murmur calibrate                                            the shipped recipe "arrows" and the starter model

@@ -1,5 +1,6 @@
 // Runs `murmur calibrate`: wires engines, recipe and policy, writes the report and a recipe with the limits found.
-// Invariant: files are written when all is measured, each whole; lying models live in a temporary folder that goes in any case.
+// Invariant: the report is written when all is measured, each file whole; what was measured until then is kept beside it, so that a
+// run that was stopped goes on. Lying models live in a temporary folder that goes in any case.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
@@ -13,6 +14,7 @@ import type { Setting, Truth } from '../../../verifier/calibration/groups.ts';
 import { LIES, type LyingModel } from '../../../verifier/calibration/lies/lies.ts';
 import type { FoundLimit } from '../../../verifier/calibration/limits.ts';
 import { reportMarkdown } from '../../../verifier/calibration/markdown.ts';
+import type { PartKeeper } from '../../../verifier/calibration/part.ts';
 import { type CalibrationReport, type CalibrationSubject, reportJson } from '../../../verifier/calibration/report.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { bucketFor } from '../../model/engine/kv-cache.ts';
@@ -23,6 +25,8 @@ import { weightsFileOf } from '../../model/weight-files.ts';
 import { parameterCount } from '../../model/weights.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import type { PolicyEngine } from '../../protocol/ports.ts';
+import { openKeptParts } from '../calibration-kept.ts';
+import { showCalibration } from '../calibration-progress.ts';
 import type { CalibrateOptions } from '../commands/calibrate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import { untilInterrupted } from '../interrupt.ts';
@@ -35,6 +39,7 @@ const BATCHES = [64, 4] as const;
 /** Share of `--groups` that limits are found on, beside them. */
 const LIMIT_SHARE = 1 / 5;
 const CHART_FILE = 'calibration.svg';
+const KEPT_FILE = 'unfinished.json';
 /** Who signs a recipe that is only looked at. */
 const NOBODY = '0'.repeat(64);
 
@@ -106,18 +111,20 @@ function measureAll(
   subject: Subject,
   settings: readonly Setting[],
   dir: string,
+  keeper: PartKeeper,
 ): Promise<CalibrationResult> {
   const { truth, model, previous, weightsFile } = subject;
+  const allGroups = limitGroupsOf(options) + options.groups + options.lies.length * options.lieGroups;
   return untilInterrupted((signal) => {
     process.stderr.write(`ready, holding against each other: ${settings.map(({ name }) => name).join('; ')}\n`);
     return calibrate(
-      { settings, loadLie: lieLoader(dir), onProgress: showParts() },
+      { settings, loadLie: lieLoader(dir), keeper, onProgress: showCalibration(process.stderr, allGroups) },
       {
         truth,
         files: { policyRoot: truth.policyRoot, configJson: model.configJson, weightsFile },
         material: { policy: model, previous, learningRate: truth.context.recipe.recipe.grpo.learningRate },
         lies: LIES.filter(({ name }) => options.lies.includes(name)),
-        limitGroups: Math.max(1, Math.round(options.groups * LIMIT_SHARE)),
+        limitGroups: limitGroupsOf(options),
         honestGroups: options.groups,
         lieGroups: options.lieGroups,
         signal,
@@ -126,13 +133,19 @@ function measureAll(
   });
 }
 
-/** One line a part; on a terminal it counts. */
-function showParts(out: NodeJS.WriteStream = process.stderr): (part: string, done: number, of: number) => void {
-  return (part, done, of) => {
-    const line = `${part}: ${done} of ${of} groups`;
-    if (out.isTTY) out.write(`\r\u001b[K${line}${done >= of ? '\n' : ''}`);
-    else if (done >= of) out.write(`${line}\n`);
-  };
+function limitGroupsOf({ groups }: CalibrateOptions): number {
+  return Math.max(1, Math.round(groups * LIMIT_SHARE));
+}
+
+/** What a part's counts depend on: of anything else kept before they are counts of another thing. */
+function subjectKey({ groups, lieGroups }: CalibrateOptions, subject: Subject, settings: readonly Setting[]): string {
+  const { truth, previous } = subject;
+  const rootOf = ({ weights }: ModelFolder): string => toHex(policyRoot(weights));
+  return JSON.stringify({
+    ...{ recipe: truth.context.recipe.recipeIdHex, policy: truth.policyRoot, groups, lieGroups },
+    previous: previous === null ? null : rootOf(previous),
+    settings: settings.map(({ name }) => name),
+  });
 }
 
 function subjectOf(options: CalibrateOptions, subject: Subject, settings: readonly Setting[]): CalibrationSubject {
@@ -145,6 +158,7 @@ function subjectOf(options: CalibrateOptions, subject: Subject, settings: readon
     parameters: parameterCount(subject.model.weights),
     groupSize: recipe.groupSize,
     maxNewTokens: recipe.sampling.maxNewTokens,
+    probationGroups: recipe.verification.probationGroups,
     settings: settings.map(({ name }) => name),
     machine: {
       processor: cpus()[0]?.model.trim() ?? 'unknown',
@@ -206,14 +220,18 @@ export async function runCalibrate(options: CalibrateOptions): Promise<number> {
   const subject = await loadSubject(options);
   const settings = settingsOf(options, subject);
   const dir = await mkdtemp(join(tmpdir(), 'murmur-calibrate-'));
+  const kept = await openKeptParts(join(resolve(options.out), KEPT_FILE), subjectKey(options, subject, settings));
+  if (kept.isResumed) process.stderr.write(`going on from ${join(options.out, KEPT_FILE)}\n`);
   try {
-    const result = await measureAll(options, subject, settings, dir);
+    const result = await measureAll(options, subject, settings, dir, kept.keeper);
     const report: CalibrationReport = { version: 1, subject: subjectOf(options, subject, settings), result };
     await write(options, report);
+    await kept.forget();
     process.stdout.write(options.json ? reportJson(report) : describe(options.out, report));
     return EXIT_OK;
   } finally {
     for (const engine of new Set(settings.map((each) => each.engine))) await engine.close();
     await rm(dir, { recursive: true, force: true });
+    await kept.flush();
   }
 }

@@ -10,7 +10,7 @@ import { test } from 'node:test';
 import { completeToBytes, readRecipeSource } from '../../../node/cli/recipe-source.ts';
 import { parseRecipe } from '../../../recipes/schema.ts';
 import { runInProcess } from '../../support/run-program.ts';
-import { tempDir } from '../../support/temp-dir.ts';
+import { type Ending, tempDir } from '../../support/temp-dir.ts';
 
 const KEY = '0'.repeat(64);
 
@@ -40,30 +40,42 @@ test('it writes a report and a recipe with the limits found, comments kept', asy
   assert.equal(verification.toploc.maxExponentMismatches, found.maxExponentMismatches);
 });
 
-test('stopped it exits 130 and leaves nothing', async (t) => {
-  const dir = await tempDir(t);
-  const out = join(dir, 'found');
-  const args = [
-    'node/cli/main.ts',
-    'calibrate',
-    '--groups',
-    '5000',
-    '--threads',
-    '1',
-    '--memory',
-    '300MB',
-    '--out',
-    out,
-  ];
-  const child = spawn(process.execPath, args, {
+/** Runs it as a process; SIGINT at the first line that begins with `until`. @returns exit code, and what stderr said */
+async function runStopped(t: Ending, out: string, dir: string, until: string | null, flags: readonly string[]) {
+  const args = ['calibrate', ...flags, '--threads', '1', '--memory', '300MB', '--out', out];
+  const child = spawn(process.execPath, ['node/cli/main.ts', ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, TMPDIR: dir },
   });
+  t.after(async () => void child.kill('SIGKILL'));
   const exit = new Promise<number | null>((resolve) => child.once('close', resolve));
+  const lines: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => {
-    if (line.startsWith('ready')) child.kill('SIGINT');
+    lines.push(line);
+    if (until !== null && line.startsWith(until)) child.kill('SIGINT');
   });
-  assert.equal(await exit, 130);
+  return { code: await exit, said: lines.join('\n') };
+}
+
+test('stopped before anything is counted it exits 130 and leaves nothing', async (t) => {
+  const dir = await tempDir(t);
+  const out = join(dir, 'found');
+  const { code } = await runStopped(t, out, dir, 'ready', ['--groups', '5000']);
+  assert.equal(code, 130);
   assert.ok(!existsSync(out));
   assert.deepEqual(await readdir(dir), []);
+});
+
+test('stopped later it keeps what it counted, and the same command goes on', async (t) => {
+  const dir = await tempDir(t);
+  const out = join(dir, 'found');
+  const flags = ['--groups', '20', '--lies', ''];
+  assert.equal((await runStopped(t, out, dir, 'limits', flags)).code, 130);
+  assert.deepEqual(await readdir(out), ['unfinished.json']);
+  const { code, said } = await runStopped(t, out, dir, null, flags);
+  assert.equal(code, 0, said);
+  assert.match(said, /going on from .*unfinished\.json/);
+  assert.ok(!(await readdir(out)).includes('unfinished.json'));
+  const { result } = JSON.parse(await readFile(join(out, 'calibration.json'), 'utf8'));
+  assert.deepEqual([result.calibratedOn.groups, result.honest.groups], [4, 20]);
 });

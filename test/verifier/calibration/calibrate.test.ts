@@ -15,6 +15,7 @@ import { assign, honestSampling, type Setting } from '../../../verifier/calibrat
 import { LIES, type Lie } from '../../../verifier/calibration/lies/lies.ts';
 import { lyingRun, tell } from '../../../verifier/calibration/lies/tell.ts';
 import { reportMarkdown } from '../../../verifier/calibration/markdown.ts';
+import type { PartState } from '../../../verifier/calibration/part.ts';
 import { reportJson } from '../../../verifier/calibration/report.ts';
 import { loadStarter, starterContext } from '../support/starter.ts';
 
@@ -71,7 +72,7 @@ test('honest work passes, lies are caught, theory agrees', async () => {
   const [int8, warmer, bestOfTwo, edited] = result.lies;
   for (const each of [int8!, warmer!, edited!]) {
     assert.equal(each.tally.verdict.groups.count, each.tally.groups, `${each.name}, careless`);
-    assert.equal(each.untilQuarantine.careless, 2);
+    assert.deepEqual(each.detection.careless, { groupsUntilQuarantine: 2, withinProbation: 1 });
   }
   for (const each of [bestOfTwo!, edited!]) {
     assert.equal(each.tally.forged.groups.count, each.tally.groups, each.name);
@@ -94,7 +95,14 @@ test('honest work passes, lies are caught, theory agrees', async () => {
     const alone = Object.values(tally.byCheck).reduce((sum, each) => sum + each.alone, 0);
     assert.ok(alone <= tally.verdict.groups.count);
   }
-  const subject = { recipe: 'a<b', policyRoot: truth.policyRoot, parameters: 1, groupSize: 4, maxNewTokens: 16 };
+  const subject = {
+    recipe: 'a<b',
+    policyRoot: truth.policyRoot,
+    parameters: 1,
+    groupSize: 4,
+    maxNewTokens: 16,
+    probationGroups: 8,
+  };
   const report = {
     version: 1 as const,
     subject: { ...subject, settings: ['large'], machine: { processor: 'x' }, previous: 'made', command: 'murmur' },
@@ -104,6 +112,36 @@ test('honest work passes, lies are caught, theory agrees', async () => {
   assert.match(reportMarkdown(report, 'c.svg'), /\*\*0 rejected\*\*/);
   const chart = reportChart(report);
   assert.ok(chart.includes('a&lt;b') && !chart.includes('NaN'));
+});
+
+test('a calibration that was stopped goes on with its next chunk, and counts the same', async () => {
+  const asked = init([lie('warmer')], 8);
+  const loadLie = async (): Promise<string> => '';
+  const whole = await calibrate({ settings, loadLie }, asked);
+  for (const [part, stopAt] of [
+    ['honest', 4],
+    ['warmer', 0],
+  ] as const) {
+    const kept = new Map<string, PartState>();
+    const keeper = {
+      read: (name: string) => kept.get(name),
+      // As a file holds it.
+      keep: (name: string, state: PartState) => void kept.set(name, JSON.parse(JSON.stringify(state)) as PartState),
+    };
+    const controller = new AbortController();
+    const first = calibrate(
+      {
+        ...{ settings, loadLie, keeper },
+        onProgress: (name, done) => void (name === part && done >= stopAt && controller.abort()),
+      },
+      { ...asked, signal: controller.signal },
+    );
+    await assert.rejects(first, { code: 'INTERRUPTED' });
+    const told: string[] = [];
+    const onProgress = (name: string, done: number) => void told.push(`${name} ${done}`);
+    assert.deepEqual(await calibrate({ settings, loadLie, keeper, onProgress }, asked), whole);
+    assert.ok(told.includes(`${part} ${stopAt}`) && !told.includes('limits 8'), told.join());
+  }
 });
 
 test('a given-up calibration says so, and a single setting is refused', async () => {

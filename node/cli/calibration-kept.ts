@@ -1,0 +1,73 @@
+// What a calibration has counted so far, in one file beside its report: a run that was stopped, or killed, goes on from it.
+// Invariant: only counts of the very same subject are ever read; the file is whole at any time and goes when the report is written.
+
+import { readFile, rm } from 'node:fs/promises';
+import type { PartKeeper, PartState } from '../../verifier/calibration/part.ts';
+import { writeFileWhole } from '../model/folder.ts';
+
+/** Raised when counts change their meaning. */
+const FORMAT = 1;
+const WRITE_EVERY_MS = 10_000;
+
+interface Kept {
+  readonly format: number;
+  readonly subject: string;
+  readonly parts: Readonly<Record<string, PartState>>;
+}
+
+export interface KeptParts {
+  readonly keeper: PartKeeper;
+  /** whether there was something to go on from */
+  readonly isResumed: boolean;
+  /** Writes what is not yet on disk. */
+  flush(): Promise<void>;
+  /** Removes the file: all is done. */
+  forget(): Promise<void>;
+}
+
+/** Null for none, and for those of another subject: a calibration begins anew then. */
+async function readKept(path: string, subject: string): Promise<Kept | null> {
+  try {
+    const kept = JSON.parse(await readFile(path, 'utf8')) as Kept;
+    return kept.format === FORMAT && kept.subject === subject ? kept : null;
+  } catch (error) {
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
+/** @param subject all that the counts depend on */
+export async function openKeptParts(path: string, subject: string): Promise<KeptParts> {
+  const before = await readKept(path, subject);
+  const parts: Record<string, PartState> = { ...before?.parts };
+  let isDirty = false;
+  let writing: Promise<void> = Promise.resolve();
+  let dueMs = Date.now() + WRITE_EVERY_MS;
+  const write = (): void => {
+    isDirty = false;
+    dueMs = Date.now() + WRITE_EVERY_MS;
+    const text = JSON.stringify({ format: FORMAT, subject, parts } satisfies Kept);
+    writing = writing.then(() => writeFileWhole(path, text));
+    writing.catch(() => undefined); // told by `flush`
+  };
+  return {
+    isResumed: before !== null,
+    keeper: {
+      read: (part) => parts[part],
+      keep(part, state) {
+        parts[part] = state;
+        isDirty = true;
+        if (Date.now() >= dueMs) write();
+      },
+    },
+    async flush() {
+      if (isDirty) write();
+      await writing;
+    },
+    async forget() {
+      isDirty = false;
+      await writing;
+      await rm(path, { force: true });
+    },
+  };
+}
