@@ -11,6 +11,12 @@ export interface VerifierStats {
   readonly ignored: Readonly<Record<string, number>>;
   /** groups without a verdict yet; announced = accepted + rejected + ignored + waiting */
   readonly waiting: number;
+  /** tokens due of the groups whose bodies are here: at `tokensPerSecond`, how far behind this verifier is */
+  readonly backlogTokens: number;
+  /** ignored for want of time (NOT_CHECKED); part of `ignored` */
+  readonly notChecked: number;
+  /** tokens replayed for each second inside the engine, prompts included; null before the first */
+  readonly tokensPerSecond: number | null;
   readonly tokensReplayed: number;
   readonly sequencesReplayed: number;
   /** seconds inside the engine */

@@ -13,6 +13,7 @@ import { readBody } from './checks/body-bytes.ts';
 import { createCopyRegister, sameTokens } from './checks/copies.ts';
 import { checkBody } from './checks/stage-one.ts';
 import type { BodyContext } from './checks/subject.ts';
+import type { WaitingLimits } from './giving-up.ts';
 import type { Job } from './job.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import type { Ledger } from './ledger.ts';
@@ -41,21 +42,24 @@ export interface IntakeComponents {
   readonly standing: Standing;
   readonly secrets: StepSecrets;
   /** takes a job whose body passed stage 1 */
-  readonly queue: (job: Job) => void;
+  readonly queue: (job: Job) => Promise<void>;
 }
+
+/** Codes of groups whose bodies may not have been seen: after a restart their lanes end there. */
+const ENDING: ReadonlySet<CheckCode> = new Set(['NOT_CHECKED', 'TOO_MANY_PARKED']);
 
 /** Codes that close a lane when an earlier run gave them. */
 const CLOSING: ReadonlySet<CheckCode> = new Set(['BODY_MISSING', 'SLOT_EQUIVOCATION', 'QUARANTINED']);
 
-/** Takes in the announcements of one recipe. @param init `maxFetches` bodies at a time */
+/** Takes in the announcements of one recipe. @param init `maxFetches` bodies at a time, and how many may wait for theirs */
 export function createIntake(
   components: IntakeComponents,
-  init: { readonly context: BodyContext; readonly maxFetches: number },
+  init: { readonly context: BodyContext; readonly maxFetches: number; readonly limits: WaitingLimits },
 ): Intake {
   const { blobs, store, clock, logger, ledger, standing, secrets } = components;
   const { context, maxFetches } = init;
   const { bodyTimeoutMs } = context.recipe.recipe.staleness;
-  const lanes = createLanes();
+  const lanes = createLanes(init.limits);
   const copies = createCopyRegister();
   const stopping = new AbortController();
   /** work under way, by peer */
@@ -121,7 +125,7 @@ export function createIntake(
     for (const other of copies.seen(groupIdHex, peer, lane.policyStep, body)) lookClosely(other, job);
     if (isFinal(job)) return;
     job.state = 'queued';
-    components.queue(job);
+    await components.queue(job);
   };
 
   const choose = async (job: Job, body: GroupBody): Promise<void> => {
@@ -175,11 +179,15 @@ export function createIntake(
       if (rival !== null) return inBackground(job, compare(rival, job));
       const refused = lanes.add(job, clock.nowMs());
       if (refused !== null) return inBackground(job, ledger.close(job, ignore(refused), 0));
-      pump();
+      for (const other of lanes.overflow(standing.isNewcomer)) {
+        inBackground(other, ledger.close(other, ignore('NOT_CHECKED', { note: 'its body was never asked for' }), 0));
+      }
+      if (busy.size < maxFetches && !busy.has(job.peer) && !isShareUsed(job.peer)) pump();
     },
     resume(job, verdict) {
       const { policyStep, slot } = job.announcement;
       if (verdict.code !== null && CLOSING.has(verdict.code)) lanes.close(job.peer, policyStep, verdict.code);
+      else if (verdict.code !== null && ENDING.has(verdict.code)) lanes.endAt(job.peer, policyStep, slot);
       else lanes.pass(job.peer, policyStep, slot, clock.nowMs());
     },
     closeStalled() {

@@ -17,6 +17,8 @@ export interface Job {
   /** hex */
   readonly policyRoot: string;
   readonly arrivedMs: number;
+  /** in [0, 1), drawn here and known to nobody else: who is given up first when too much waits (the highest) */
+  readonly lot: number;
   state: JobState;
   /** from stage 1 on, until final */
   body: GroupBody | null;
@@ -29,7 +31,7 @@ export interface Job {
 }
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE (stage 0 has decoded it before) */
-export function jobOf(message: SignedMessage, nowMs: number): Job {
+export function jobOf(message: SignedMessage, nowMs: number, lot: number): Job {
   const announcement = decodeGroup(message.payload);
   return {
     groupId: message.id,
@@ -38,6 +40,7 @@ export function jobOf(message: SignedMessage, nowMs: number): Job {
     announcement,
     policyRoot: toHex(announcement.policyRoot),
     arrivedMs: nowMs,
+    lot,
     state: 'parked',
     body: null,
     isWhole: false,

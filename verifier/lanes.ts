@@ -1,8 +1,10 @@
 // Slot order: a lane is one peer's groups at one policy step; slot k + 1 waits for the body of slot k.
 // Source: spec/rollouts.md "Randomness" (parking, BODY_MISSING). A data structure: no clock, no I/O.
-// Invariant: `ready` gives each job once; at most MAX_PARKED jobs of a peer wait behind a gap.
+// Invariants: `ready` gives each job once; at most MAX_PARKED jobs of a peer wait behind a gap, and at most `maxGroups` of all peers;
+// no slot is looked into whose body, or the body of a slot before it, was passed over.
 
 import type { CheckCode } from '../node/protocol/check.ts';
+import { groupsToGiveUp, WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import type { Job } from './job.ts';
 
 /** Announcements of one peer that wait for an earlier slot's announcement (spec/rollouts.md). */
@@ -19,6 +21,8 @@ export interface Lane {
   isBusy: boolean;
   /** why nothing of this lane is judged any more */
   closedBy: CheckCode | null;
+  /** slots from this one on are not looked into: this one was given up before its body was seen */
+  endsAt: number;
   /** when the lane last moved, or got its first job */
   movedMs: number;
 }
@@ -34,6 +38,10 @@ export interface Lanes {
   pass(peer: string, policyStep: number, slot: number, nowMs: number): void;
   /** nothing of the lane is judged any more. @returns the jobs that waited */
   close(peer: string, policyStep: number, code: CheckCode): readonly Job[];
+  /** a slot given up before its body was seen, and with it all that come after it */
+  endAt(peer: string, policyStep: number, slot: number): void;
+  /** jobs that have to be given up for the others, their lanes ended: the last slots of whoever has most of them */
+  overflow(isNewcomer: (peer: string) => boolean): readonly Job[];
   /** lanes that have waited for an announcement since before `sinceMs` */
   stalled(sinceMs: number): readonly Lane[];
   /** @returns jobs that still waited in lanes before this step */
@@ -41,8 +49,10 @@ export interface Lanes {
   stepsOf(peer: string): readonly number[];
 }
 
-/** No lanes at first. */
-export function createLanes(): Lanes {
+/** No lanes at first. @param init how many announcements may wait for their turn */
+export function createLanes(init: Pick<WaitingLimits, 'maxGroups'> = WAITING_LIMITS): Lanes {
+  // Their tokens are claims that nobody has looked at yet, and take no memory.
+  const limits: WaitingLimits = { ...init, maxTokens: Number.POSITIVE_INFINITY };
   const lanes = new Map<string, Lane>();
   const laneOf = (peer: string, policyStep: number, nowMs: number): Lane => {
     const key = `${peer}/${policyStep}`;
@@ -56,6 +66,7 @@ export function createLanes(): Lanes {
         passed: new Set(),
         isBusy: false,
         closedBy: null,
+        endsAt: Number.POSITIVE_INFINITY,
         movedMs: nowMs,
       };
       lanes.set(key, lane);
@@ -73,10 +84,17 @@ export function createLanes(): Lanes {
     return jobs;
   };
 
+  const endAt = (peer: string, policyStep: number, slot: number): void => {
+    const lane = laneOf(peer, policyStep, 0);
+    lane.endsAt = Math.min(lane.endsAt, slot);
+    lane.waiting.delete(slot);
+  };
+
   return {
     add(job, nowMs) {
       const lane = laneOf(job.peer, job.announcement.policyStep, nowMs);
       if (lane.closedBy !== null) return lane.closedBy;
+      if (job.announcement.slot >= lane.endsAt) return 'NOT_CHECKED';
       if (lane.waiting.size === 0) lane.movedMs = nowMs;
       lane.waiting.set(job.announcement.slot, job);
       if (behindGap(lane) > 0 && parkedOf(job.peer) > MAX_PARKED) {
@@ -110,6 +128,16 @@ export function createLanes(): Lanes {
       lane.closedBy ??= code;
       return drain(lane);
     },
+    endAt,
+    overflow(isNewcomer) {
+      let groups = 0;
+      for (const lane of lanes.values()) groups += lane.waiting.size;
+      if (groups <= limits.maxGroups) return [];
+      const waiting = [...lanes.values()].flatMap((lane) => [...lane.waiting.values()]);
+      const givenUp = groupsToGiveUp(waiting, isNewcomer, limits, earlierSlotFirst);
+      for (const { peer, announcement } of givenUp) endAt(peer, announcement.policyStep, announcement.slot);
+      return givenUp;
+    },
     stalled: (sinceMs) =>
       [...lanes.values()].filter(
         (lane) => !lane.isBusy && lane.waiting.size > 0 && !lane.waiting.has(lane.next) && lane.movedMs < sinceMs,
@@ -125,6 +153,12 @@ export function createLanes(): Lanes {
     },
     stepsOf: (peer) => [...lanes.values()].filter((lane) => lane.peer === peer).map((lane) => lane.policyStep),
   };
+}
+
+/** A lane ends where a slot of it is given up, so the last goes first; of several steps the oldest. */
+function earlierSlotFirst(a: Job, b: Job): number {
+  const [one, two] = [a.announcement, b.announcement];
+  return two.policyStep - one.policyStep || one.slot - two.slot;
 }
 
 /** Jobs that come after a slot whose announcement is not here. */

@@ -5,7 +5,7 @@
 import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
-import type { Inbox, Logger, PolicyChain, SignedMessage } from '../node/protocol/ports.ts';
+import type { Inbox, Logger, PolicyChain, Random, SignedMessage } from '../node/protocol/ports.ts';
 import { encodeVerdict, type Verdict, type VerificationLimits } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { type Counters, countAnswer, createCounters, type VerifierStats } from './counters.ts';
@@ -39,7 +39,7 @@ export interface Ledger {
   closeEquivocation(first: Job, second: Job): Promise<void>;
   /** @returns the groups that were let go */
   forgetBefore(policyStep: number): readonly Job[];
-  stats(): VerifierStats;
+  stats(): Omit<VerifierStats, 'backlogTokens'>;
 }
 
 export interface LedgerComponents {
@@ -47,6 +47,7 @@ export interface LedgerComponents {
   readonly standing: Standing;
   readonly secrets: StepSecrets;
   readonly chain: PolicyChain;
+  readonly random: Random;
   readonly logger: Logger;
 }
 
@@ -55,7 +56,7 @@ export function createLedger(
   components: LedgerComponents,
   init: { readonly recipe: ResolvedRecipe; readonly limits: VerificationLimits },
 ): Ledger {
-  const { inbox, standing, secrets, logger } = components;
+  const { inbox, standing, secrets, random, logger } = components;
   const counters = createCounters();
   const jobs = new Map<string, Job>();
   const answers = new Map<string, CheckAnswer['answer']>();
@@ -117,7 +118,7 @@ export function createLedger(
     },
     announce(message, nowMs) {
       if (jobs.has(message.idHex)) return null;
-      const job = jobOf(message, nowMs);
+      const job = jobOf(message, nowMs, uniformOf(random));
       jobs.set(job.groupIdHex, job);
       const slot = slotKey(job);
       bySlot.set(slot, [...(bySlot.get(slot) ?? []), job]);
@@ -173,11 +174,18 @@ export function createLedger(
         ...counters,
         rejected: { ...counters.rejected },
         ignored: { ...counters.ignored },
+        notChecked: counters.ignored['NOT_CHECKED'] ?? 0,
+        tokensPerSecond: counters.replaySeconds > 0 ? counters.tokensReplayed / counters.replaySeconds : null,
         waiting,
         peers: standing.all(),
       };
     },
   };
+}
+
+/** 32 random bits in [0, 1). */
+function uniformOf(random: Random): number {
+  return new DataView(random.bytes(4).slice().buffer).getUint32(0) / 2 ** 32;
 }
 
 function slotKey(job: Job): string {

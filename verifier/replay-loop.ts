@@ -1,13 +1,15 @@
 // The queue before stage 2, and the loop that empties it: one batch of one policy at a time.
-// Source: spec/rollouts.md "Order of checks". Policies that are not here yet wait; those that have left are POLICY_UNAVAILABLE.
+// Source: spec/rollouts.md "Order of checks". Policies that are not here yet wait; those that have left, or that the engine cannot
+// hold, are POLICY_UNAVAILABLE; what more work comes than can be done is NOT_CHECKED.
 
 import { ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { Clock, Logger, PolicyChain } from '../node/protocol/ports.ts';
-import { pickBatch } from './batch.ts';
+import { WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import { dueSequences, dueTokens, type Job } from './job.ts';
 import type { Ledger } from './ledger.ts';
-import type { Replayer } from './replayer.ts';
+import { createReplayQueue } from './queue.ts';
+import { type PolicyState, type Replayer, whyUnusable } from './replayer.ts';
 import type { Standing } from './standing.ts';
 
 /** Replays of one group that may fail through our own trouble before it is ignored. Our own. */
@@ -15,9 +17,12 @@ const MAX_FAILURES = 3;
 const PAUSE_AFTER_FAILURE_MS = 1_000;
 
 export interface ReplayLoop {
-  readonly add: (job: Job) => void;
+  /** takes a job whose body passed stage 1; gives up others, or it, when too much waits */
+  readonly add: (job: Job) => Promise<void>;
   /** something changed: a policy came, or the end */
   wake(): void;
+  /** tokens due of what waits */
+  backlogTokens(): number;
   /** runs until the signal; a batch under way is given up */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -32,19 +37,30 @@ export interface ReplayLoopComponents {
 }
 
 /** A loop that does nothing until it is run. */
-export function createReplayLoop(components: ReplayLoopComponents): ReplayLoop {
+export function createReplayLoop(components: ReplayLoopComponents, limits: WaitingLimits = WAITING_LIMITS): ReplayLoop {
   const { ledger, replayer, chain, standing, clock, logger } = components;
-  let queued: Job[] = [];
+  const queue = createReplayQueue(standing.isNewcomer, limits);
   let signalWork = Promise.withResolvers<void>();
 
-  /** The next batch, of the policy that has waited longest among those that are here. */
+  /** Groups of a policy that is not loaded wait for one on its way, and are ignored where none will come. */
+  const goWithout = async (policyRoot: string, state: Exclude<PolicyState, 'loaded'>): Promise<void> => {
+    const jobs = queue.of(policyRoot);
+    const step = jobs[0]?.announcement.policyStep ?? 0;
+    if (state === 'absent' && (chain.ready()?.policyStep ?? -1) < step) return;
+    const note = state === 'absent' ? `the weights of step ${step} have left this machine` : state.unusable;
+    if (jobs.length > 0) logger.warn({ policyRoot, groups: jobs.length, note }, 'a policy cannot be checked here');
+    for (const job of jobs) await ledger.close(job, ignore('POLICY_UNAVAILABLE', { note: note.slice(0, 200) }), 0);
+  };
+
   const next = async (): Promise<readonly Job[]> => {
-    queued = queued.filter((job) => job.state === 'queued');
-    for (const policyRoot of new Set(queued.map((job) => job.policyRoot))) {
-      const jobs = queued.filter((job) => job.policyRoot === policyRoot);
-      if (await replayer.load(policyRoot)) return pickBatch(jobs.filter(isQueued), standing.isNewcomer);
-      const hasLeft = (chain.ready()?.policyStep ?? -1) >= jobs[0]!.announcement.policyStep;
-      if (hasLeft) for (const job of jobs) await ledger.close(job, ignore('POLICY_UNAVAILABLE'), 0);
+    for (const policyRoot of queue.policies()) {
+      const state = await replayer.load(policyRoot);
+      if (state !== 'loaded') {
+        await goWithout(policyRoot, state);
+        continue;
+      }
+      const batch = queue.take(policyRoot);
+      if (batch.length > 0) return batch;
     }
     return [];
   };
@@ -64,10 +80,13 @@ export function createReplayLoop(components: ReplayLoopComponents): ReplayLoop {
 
   /** Back into the queue, or ignored when it keeps failing: our trouble is nobody's fault. */
   const failed = async (jobs: readonly Job[], error: unknown): Promise<void> => {
+    const replaying = jobs.filter(({ state }) => state === 'replaying');
+    for (const job of replaying) job.state = 'queued';
+    const unusable = whyUnusable(error);
+    // What the engine held left its memory, and its files are gone or changed.
+    if (unusable !== null && jobs.length > 0) return await goWithout(jobs[0]!.policyRoot, { unusable });
     logger.error({ groups: jobs.length, error: errorText(error) }, 'replay failed');
-    for (const job of jobs) {
-      if (job.state !== 'replaying') continue;
-      job.state = 'queued';
+    for (const job of replaying) {
       job.failures++;
       const note = errorText(error).slice(0, 200);
       if (job.failures >= MAX_FAILURES) await ledger.close(job, ignore('INTERNAL', { note }), 0);
@@ -75,11 +94,14 @@ export function createReplayLoop(components: ReplayLoopComponents): ReplayLoop {
   };
 
   return {
-    add(job) {
-      queued.push(job);
+    async add(job) {
+      const givenUp = queue.add(job);
       signalWork.resolve();
+      const note = 'more work than this verifier can do';
+      for (const each of givenUp) await ledger.close(each, ignore('NOT_CHECKED', { note }), 0);
     },
     wake: () => signalWork.resolve(),
+    backlogTokens: () => queue.tokens(),
     async run(signal) {
       while (!signal.aborted) {
         const wait = signalWork.promise;
@@ -99,8 +121,4 @@ export function createReplayLoop(components: ReplayLoopComponents): ReplayLoop {
       }
     },
   };
-}
-
-function isQueued(job: Job): boolean {
-  return job.state === 'queued';
 }

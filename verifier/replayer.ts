@@ -3,6 +3,7 @@
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
+import { type ErrorCode, errorText, isSwarmError } from '../node/protocol/errors.ts';
 import type { PolicyChain, PolicyEngine, ReplayedSequence, ReplayRequest } from '../node/protocol/ports.ts';
 import type { VerificationLimits } from '../node/protocol/verdict.ts';
 import type { ReplayChecker } from './checker.ts';
@@ -19,9 +20,28 @@ export interface ReplayOutcome {
   readonly sequencesReplayed: number;
 }
 
+/** Whether a policy can be replayed: its files may not be here (yet, or no more), or the engine cannot take them. */
+export type PolicyState = 'loaded' | 'absent' | { readonly unusable: string };
+
+/** The engine cannot take such files, however often it is asked. The memory budget is the user's (`--memory`). */
+const UNUSABLE: readonly ErrorCode[] = [
+  'OUT_OF_MEMORY_BUDGET',
+  'MODEL_FILE_MISSING',
+  'MODEL_FILE_CORRUPT',
+  'MODEL_TENSOR_MISMATCH',
+  'NON_FINITE_WEIGHT',
+  'ROOT_MISMATCH',
+  'UNSUPPORTED_MODEL',
+];
+
+/** Why a policy cannot be replayed here, when that is what an engine's error says; null for passing trouble. */
+export function whyUnusable(error: unknown): string | null {
+  return isSwarmError(error, ...UNUSABLE) ? errorText(error) : null;
+}
+
 export interface Replayer {
-  /** @returns false when the policy's files are not here */
-  load(policyRoot: string): Promise<boolean>;
+  /** Loads a policy; the engine keeps those used last within its memory, and reads others again when they are asked for. */
+  load(policyRoot: string): Promise<PolicyState>;
   /** @throws ENGINE_FAILED and other trouble of ours */
   replay(policyRoot: string, jobs: readonly Job[], signal: AbortSignal): Promise<readonly ReplayedSequence[]>;
   /** stage 2 on what `replay` gave for the same jobs */
@@ -48,13 +68,19 @@ export function createReplayer(
   const sampling = samplingOf(context);
   const loaded = new Set<string>();
 
-  const load = async (policyRoot: string): Promise<boolean> => {
-    if (loaded.has(policyRoot)) return true;
+  const load = async (policyRoot: string): Promise<PolicyState> => {
+    if (loaded.has(policyRoot)) return 'loaded';
     const files = await chain.files(policyRoot);
-    if (files === null) return false;
-    await engine.load(files);
+    if (files === null) return 'absent';
+    try {
+      await engine.load(files);
+    } catch (error) {
+      const unusable = whyUnusable(error);
+      if (unusable === null) throw error;
+      return { unusable };
+    }
     loaded.add(policyRoot);
-    return true;
+    return 'loaded';
   };
 
   return {

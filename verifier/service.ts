@@ -27,6 +27,7 @@ import type { ReplayChecker } from './checker.ts';
 import { type BodyContext, limitsOf, type TextCodec } from './checks/subject.ts';
 import type { VerifierStats } from './counters.ts';
 import { createDoubt, type Doubt, type DoubtStats } from './doubt.ts';
+import { WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import { createIntake, type Intake } from './intake.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
@@ -70,6 +71,8 @@ export interface VerifierInit {
   readonly maxFetches?: number;
   /** tokens looked at again for another verifier's rejections, a verifier and policy step; default RECHECK_TOKENS */
   readonly recheckTokens?: number;
+  /** how much may wait, for bodies and again for replay */
+  readonly waitingLimits?: WaitingLimits;
 }
 
 export interface Verifier extends Startable {
@@ -94,12 +97,14 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   const settings = { ...recipe.recipe.verification, delta: limits.delta };
   const standing = createStanding({ records }, { scope: recipe.recipeIdHex, settings });
   const secrets = createStepSecrets(components, { recipe });
-  const ledger = createLedger({ inbox, standing, secrets, chain, logger }, { recipe, limits });
+  const { random } = components;
+  const ledger = createLedger({ inbox, standing, secrets, chain, random, logger }, { recipe, limits });
   const replayer = createReplayer({ ...components, standing }, { context, limits });
-  const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger });
+  const waitingLimits = init.waitingLimits ?? WAITING_LIMITS;
+  const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger }, waitingLimits);
   const intake = createIntake(
     { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },
-    { context, maxFetches: init.maxFetches ?? 16 },
+    { context, maxFetches: init.maxFetches ?? 16, limits: waitingLimits },
   );
   const { recipeIdHex: scope, recipe: said } = recipe;
   const verifiers = createVerifierStandings({ records }, { scope, silenceSteps: said.verification.quarantineSteps });
@@ -112,8 +117,8 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   return {
     standing,
     verifiers,
-    stats: () => ledger.stats(),
     doubts: () => doubt.stats(),
+    stats: () => ({ ...ledger.stats(), backlogTokens: loop.backlogTokens() }),
     async start() {
       await standing.open();
       await verifiers.open();
@@ -193,12 +198,14 @@ function isTooOld(chain: PolicyChain, recipe: ResolvedRecipe, policyStep: number
 async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
   const { chain, clock, logger, secrets } = parts;
   let lastStep = -1;
+  let notChecked = 0;
   while (!signal.aborted) {
     try {
       parts.intake.closeStalled();
       const step = chain.announced()?.policyStep ?? -1;
       if (step >= 0 && step !== lastStep) {
         lastStep = step;
+        notChecked = tellOverload(parts, notChecked);
         // The hash of the next step's secret is out before that step opens.
         await secrets.commit(step);
         await secrets.commit(step + 1);
@@ -209,6 +216,16 @@ async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
     }
     await clock.sleep(TICK_MS, signal);
   }
+}
+
+/** Says once a step that more came than could be checked. @returns what was not checked so far */
+function tellOverload({ ledger, loop, logger }: Parts, before: number): number {
+  const { notChecked, tokensPerSecond } = ledger.stats();
+  if (notChecked > before) {
+    const figures = { groups: notChecked - before, backlogTokens: loop.backlogTokens(), tokensPerSecond };
+    logger.warn(figures, 'groups were not checked: work comes faster than this verifier replays it');
+  }
+  return notChecked;
 }
 
 /** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory and bodies are let go. */

@@ -82,6 +82,8 @@ export type RoleEvent =
       readonly accepted: number;
       readonly rejected: number;
       readonly ignored: number;
+      /** part of ignored: work came faster than it was checked */
+      readonly notChecked: number;
       readonly waiting: number;
       readonly tokensPerSecond: number;
     }
@@ -129,7 +131,7 @@ export function describeEvent(e: RoleEvent): string {
     case 'evaluation':
       return `step ${e.policyStep}: held-out accuracy ${percent(e.accuracy)} of ${e.tasks} tasks, ${e.completionTokensMean.toFixed(1)} tokens`;
     case 'verdicts':
-      return `verdicts: ${e.accepted} accepted, ${e.rejected} rejected, ${e.ignored} ignored, ${e.waiting} waiting`;
+      return `verdicts: ${e.accepted} accepted, ${e.rejected} rejected, ${e.ignored} ignored (${e.notChecked} not checked), ${e.waiting} waiting`;
     case 'rejected':
       return `rejected group ${e.groupId.slice(0, 12)} of ${shortPeer(e.peerId)}: ${e.code}, ${e.why}`;
     case 'quarantined':

@@ -6,9 +6,10 @@ import { randomBytes } from 'node:crypto';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { encodeGroup } from '../../node/protocol/group.ts';
 import type { KeyPair } from '../../node/protocol/keys.ts';
+import type { WaitingLimits } from '../../verifier/giving-up.ts';
 import { signAs } from '../support/memory-inbox.ts';
 import { scriptedPolicy } from '../verifier/support/scripted-policy.ts';
-import { type MadeGroup, makeGroup, newPeer } from '../verifier/support/swarm.ts';
+import { type MadeGroup, makeGroup, newPeer, testContext } from '../verifier/support/swarm.ts';
 import { attack, type Scene } from './support.ts';
 
 /** A peer that has passed probation (2 groups in the tests' recipe). */
@@ -21,14 +22,16 @@ async function established(scene: Scene): Promise<KeyPair> {
 }
 
 const KEYS = 60;
+const LIMITS: WaitingLimits = { maxGroups: 16, maxTokens: 1e9 };
 const garbage = scriptedPolicy('garbage');
+const garbageOf = (scene: Scene, peer: KeyPair): MadeGroup => makeGroup(scene.context, peer, 0, 0, { policy: garbage });
 
 attack('garbage groups from ever new keys: at most half of each replay is theirs', async (scene) => {
   const peer = await established(scene);
   const gate = Promise.withResolvers<void>();
   scene.engine.beforeReplay = () => gate.promise;
   // Twice what one replay holds (256 sequences).
-  const sybils = Array.from({ length: 2 * KEYS }, () => makeGroup(scene.context, newPeer(), 0, 0, { policy: garbage }));
+  const sybils = Array.from({ length: 2 * KEYS }, () => garbageOf(scene, newPeer()));
   for (const group of sybils) await scene.announce(group);
   await scene.settle();
   // The first of them are being replayed; the honest groups come last, behind all the others.
@@ -60,6 +63,30 @@ attack('bodies that never come, from ever new keys: who has a standing does not 
   for (let i = 0; i <= KEYS / 8; i++) await scene.settle(31_000);
   assert.deepEqual(new Set(sybils.map(scene.verdictOn)), new Set(['ignore BODY_MISSING']));
 });
+
+attack(
+  'more garbage from ever new keys than can wait: only the crowd is given up, and what is due is never accepted unchecked',
+  async (scene) => {
+    const peer = await established(scene);
+    const gate = Promise.withResolvers<void>();
+    scene.engine.beforeReplay = () => gate.promise;
+    const sybils = Array.from({ length: 3 * LIMITS.maxGroups }, () => garbageOf(scene, newPeer()));
+    const honest = Array.from({ length: LIMITS.maxGroups / 2 - 1 }, (_, i) => makeGroup(scene.context, peer, 2 + i));
+    for (const group of [...sybils.slice(0, 40), ...honest, ...sybils.slice(40)]) {
+      await scene.announce(group);
+      await scene.settle();
+    }
+    assert.deepEqual(new Set(honest.map(scene.verdictOn)), new Set([null]));
+    gate.resolve();
+    for (let i = 0; i < 4; i++) await scene.settle();
+    assert.deepEqual(new Set(honest.map(scene.verdictOn)), new Set(['accept']));
+    const verdicts = sybils.map((group) => scene.verdictOn(group)!);
+    assert.ok(verdicts.every((verdict) => verdict === 'ignore NOT_CHECKED' || verdict.startsWith('reject ')));
+    assert.ok(scene.verifier.stats().notChecked > LIMITS.maxGroups);
+  },
+  testContext(),
+  { waitingLimits: LIMITS },
+);
 
 /** A group whose body is bytes that are none. */
 function nothingOf(scene: Scene, peer: KeyPair, bytes: Uint8Array): MadeGroup {

@@ -38,9 +38,14 @@ export function forge(context: BodyContext): (body: GroupBody) => GroupBody {
 }
 
 /** Runs an attack; afterwards an honest peer's group must be accepted and every group be counted once. */
-export function attack(name: string, run: (scene: Scene) => Promise<void>, context: BodyContext = testContext()): void {
+export function attack(
+  name: string,
+  run: (scene: Scene) => Promise<void>,
+  context: BodyContext = testContext(),
+  options: Pick<NonNullable<Parameters<typeof startVerifier>[0]>, 'waitingLimits'> = {},
+): void {
   test(name, async () => {
-    const running = await startVerifier({ context });
+    const running = await startVerifier({ context, ...options });
     const liar = newPeer();
     const scene: Scene = {
       ...running,

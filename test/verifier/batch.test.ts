@@ -13,7 +13,7 @@ function jobs(count: number, isWhole = false): Job[] {
   const peer = newPeer();
   return Array.from({ length: count }, (_, slot) => {
     const { message, body } = makeGroup(context, peer, slot);
-    return Object.assign(jobOf(message, slot), { state: 'queued' as const, body, isWhole });
+    return Object.assign(jobOf(message, slot, 0), { state: 'queued' as const, body, isWhole });
   });
 }
 

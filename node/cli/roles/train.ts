@@ -36,7 +36,7 @@ import { type StartModel, startModel } from '../start-model.ts';
 import { systemClock } from '../system.ts';
 import { describeProvision, tellStep, toGroupCounts } from '../tell-step.ts';
 import { type RoleContext, runRole } from './role.ts';
-import { standingRows, startVerifier } from './verify.ts';
+import { shownVerifiers, standingRows, startVerifier } from './verify.ts';
 
 /** What is fixed for this trainer, whichever recipe it trains. */
 interface TrainerHost {
@@ -108,7 +108,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
         role: 'trainer',
         details: () => {
           if (training !== null) shown = shownTraining(training, participant.inbox.ignoredCounts());
-          return { training: shown };
+          return { training: shown, verifier: shownVerifiers(host.verifiers) };
         },
         standing: () => standingRows(host.verifiers),
       },

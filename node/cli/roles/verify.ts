@@ -163,8 +163,9 @@ function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifi
       accepted: total((s) => s.accepted),
       rejected: total((s) => sum(s.rejected)),
       ignored: total((s) => sum(s.ignored)),
+      notChecked: total((s) => s.notChecked),
       waiting: total((s) => s.waiting),
-      tokensPerSecond: total((s) => (s.replaySeconds > 0 ? s.tokensReplayed / s.replaySeconds : 0)),
+      tokensPerSecond: total((s) => s.tokensPerSecond ?? 0),
     };
     if (JSON.stringify(figures) === told) return;
     told = JSON.stringify(figures);
@@ -173,7 +174,8 @@ function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifi
   context.onStop(() => clearInterval(timer));
 }
 
-function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
+/** A row a recipe for `murmur status`. */
+export function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
   return [...verifiers].map(([recipeId, verifier]) => {
     const { peers: _peers, ...figures } = verifier.stats();
     return { recipeId, ...figures, othersRejections: verifier.doubts() };

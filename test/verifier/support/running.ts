@@ -3,7 +3,7 @@
 import { toHex } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
-import type { BlobStore, PeerIdString, PolicyEngine, Records } from '../../../node/protocol/ports.ts';
+import type { BlobStore, PeerIdString, PolicyEngine, Random, Records } from '../../../node/protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import type { ReplayChecker } from '../../../verifier/checker.ts';
 import { createSlotRegister } from '../../../verifier/checks/slots.ts';
@@ -14,6 +14,7 @@ import {
   createVerdictStageZero,
 } from '../../../verifier/checks/stage-zero.ts';
 import type { BodyContext } from '../../../verifier/checks/subject.ts';
+import type { WaitingLimits } from '../../../verifier/giving-up.ts';
 import { createVerifier, type Verifier } from '../../../verifier/service.ts';
 import { type FakeClock, fakeClock } from '../../support/fake-clock.ts';
 import { type MemoryFetcher, memoryFetcher } from '../../support/memory-fetcher.ts';
@@ -71,6 +72,9 @@ export async function startVerifier(
     /** default: stage 2 in this thread */
     readonly checker?: ReplayChecker;
     readonly recheckTokens?: number;
+    /** default: the machine's */
+    readonly random?: Random;
+    readonly waitingLimits?: WaitingLimits;
   } = {},
 ): Promise<Running> {
   const context = options.context ?? testContext();
@@ -94,7 +98,7 @@ export async function startVerifier(
       checker: options.checker ?? { check: async (subjects) => judgeReplays(subjects) },
       records: disk.records,
       clock,
-      random: { bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) },
+      random: options.random ?? { bytes: (count) => crypto.getRandomValues(new Uint8Array(count)) },
       logger,
       tokenizer: context.tokenizer,
     },
@@ -104,6 +108,7 @@ export async function startVerifier(
       modelVocabulary: context.modelVocabulary,
       hiddenSize: context.hiddenSize,
       ...(options.recheckTokens === undefined ? {} : { recheckTokens: options.recheckTokens }),
+      ...(options.waitingLimits === undefined ? {} : { waitingLimits: options.waitingLimits }),
     },
   );
   const scope = context.recipe.recipeIdHex;
