@@ -76,7 +76,7 @@ export async function recheck(
   if ('answer' in body) return resultOf(body);
   const answer = checkBody(context, announcement, body);
   if (answer.answer !== 'accept' || claim === 'body') return resultOf(answer);
-  if (!(await replayer.load(job.policyRoot))) return { outcome: 'unsettled' };
+  if ((await replayer.load(job.policyRoot)) !== 'loaded') return { outcome: 'unsettled' };
   const named: Job = { ...job, state: 'replaying', body, isWhole: false, sequence: claim };
   const replayed = await replayer.replay(job.policyRoot, [named], signal);
   for await (const judged of replayer.judge([named], replayed)) return resultOf(judged.answer);

@@ -40,6 +40,7 @@ async function withHeldEngine(
     const { announced, sum } = accountsFor(running.verifier);
     assert.equal(announced, sum, 'every announced group is counted once');
   } finally {
+    gate.resolve();
     await running.stop();
   }
 }
