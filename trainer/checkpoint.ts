@@ -1,11 +1,13 @@
 // Checkpoints: a folder `step-N` that is whole or not there, holding weights, moments, the step and what it consumed.
 // Source: spec/grpo.md §Exactly once. Written as `step-N.tmp`, every file flushed, renamed, the parent flushed.
-// Invariant: `newestCheckpoint` gives the newest folder whose bytes are those that were written; a broken one is passed over.
+// Invariants: `newestCheckpoint` gives the newest folder whose bytes are those that were written; a broken one is passed over.
+// Tensors go to disk and come back one at a time: no file is ever in memory.
 
 import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseSafetensors, writeSafetensors } from '../node/model/safetensors.ts';
+import { readSafetensors, safetensorsPieces } from '../node/model/safetensors.ts';
 import type { Weights } from '../node/model/weights.ts';
 import { errorText, SwarmError } from '../node/protocol/errors.ts';
 
@@ -13,6 +15,7 @@ const FORMAT = 'murmuration-checkpoint-1';
 const STATE_FILE = 'state.json';
 const TENSOR_FILES = ['weights.safetensors', 'first-moments.safetensors', 'second-moments.safetensors'] as const;
 const DEFAULT_KEEP = 3;
+const READ_BYTES = 1 << 20;
 
 export type JsonValue =
   | string
@@ -59,8 +62,6 @@ interface StateFile {
   readonly sha256: Readonly<Record<string, string>>;
 }
 
-const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-
 async function syncFolder(path: string): Promise<void> {
   const handle = await open(path, 'r');
   try {
@@ -73,14 +74,20 @@ async function syncFolder(path: string): Promise<void> {
 /** How a file is opened for writing; tests give one on a disk that is full. */
 export type OpenFile = (path: string, flags: string) => Promise<FileHandle>;
 
-async function writeFlushed(openFile: OpenFile, path: string, bytes: Uint8Array | string): Promise<void> {
+/** @returns hex SHA-256 of what was written */
+async function writeFlushed(openFile: OpenFile, path: string, pieces: Iterable<Uint8Array>): Promise<string> {
+  const hash = createHash('sha256');
   const handle = await openFile(path, 'w');
   try {
-    await handle.writeFile(bytes);
+    for (const piece of pieces) {
+      hash.update(piece);
+      await handle.writeFile(piece);
+    }
     await handle.sync();
   } finally {
     await handle.close();
   }
+  return hash.digest('hex');
 }
 
 /** Steps of the folders named `step-N` in `dir`, newest first; [] when there is no such folder. */
@@ -100,13 +107,11 @@ async function writeInto(openFile: OpenFile, folder: string, checkpoint: Checkpo
   const tensors = [checkpoint.weights, checkpoint.firstMoments, checkpoint.secondMoments];
   const sha256: Record<string, string> = {};
   for (const [index, file] of TENSOR_FILES.entries()) {
-    const bytes = writeSafetensors(tensors[index]!, 'F32');
-    sha256[file] = hashOf(bytes);
-    await writeFlushed(openFile, join(folder, file), bytes);
+    sha256[file] = await writeFlushed(openFile, join(folder, file), safetensorsPieces(tensors[index]!, 'F32'));
   }
   const { meta, optimizerStep } = checkpoint;
   const state: StateFile = { format: FORMAT, meta, optimizerStep, sha256 };
-  await writeFlushed(openFile, join(folder, STATE_FILE), `${JSON.stringify(state, null, 2)}\n`);
+  await writeFlushed(openFile, join(folder, STATE_FILE), [Buffer.from(`${JSON.stringify(state, null, 2)}\n`)]);
   await syncFolder(folder);
 }
 
@@ -156,15 +161,21 @@ function broken(path: string, reason: string, cause?: unknown): SwarmError {
   );
 }
 
-/** Bytes of a checkpoint's file, or what is wrong with it as CHECKPOINT_CORRUPT. */
-async function readPart(path: string, file: string): Promise<Buffer> {
-  return readFile(join(path, file)).catch((cause: unknown) => {
+/** What reading a checkpoint's file gives, or what is wrong with it as CHECKPOINT_CORRUPT. */
+async function readPart<T>(path: string, file: string, read: (path: string) => Promise<T>): Promise<T> {
+  return read(join(path, file)).catch((cause: unknown) => {
     throw broken(path, `${file} cannot be read (${errorText(cause)})`, cause);
   });
 }
 
+async function hashOfFile(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const piece of createReadStream(path, { highWaterMark: READ_BYTES })) hash.update(piece);
+  return hash.digest('hex');
+}
+
 async function readState(path: string): Promise<StateFile> {
-  const text = (await readPart(path, STATE_FILE)).toString('utf8');
+  const text = await readPart(path, STATE_FILE, (file) => readFile(file, 'utf8'));
   let state: Partial<StateFile>;
   try {
     state = JSON.parse(text) as Partial<StateFile>;
@@ -185,9 +196,9 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const { meta, optimizerStep, sha256 } = await readState(path);
   const tensors: Weights[] = [];
   for (const file of TENSOR_FILES) {
-    const bytes = await readPart(path, file);
-    if (hashOf(bytes) !== sha256[file]) throw broken(path, `${file} (${bytes.length} bytes) is not what was written`);
-    tensors.push(await parseSafetensors(bytes, join(path, file)));
+    if ((await readPart(path, file, hashOfFile)) !== sha256[file])
+      throw broken(path, `${file} is not what was written`);
+    tensors.push(await readPart(path, file, readSafetensors));
   }
   const [weights, firstMoments, secondMoments] = tensors as [Weights, Weights, Weights];
   return { meta, optimizerStep, weights, firstMoments, secondMoments };

@@ -276,11 +276,30 @@ export function writeSafetensors(weights: Weights, dtype: 'F32' | 'BF16'): Uint8
   return Buffer.concat([...safetensorsPieces(weights, dtype)]);
 }
 
-/** A safetensors file of bit patterns: the same bytes that `writeSafetensors(…, 'BF16')` makes of their values. */
-export function bf16SafetensorsOf(tensors: ReadonlyMap<string, Bf16Tensor>): Uint8Array {
-  const names = namesInByteOrder(tensors.keys());
-  return Buffer.concat([
-    headerFor(shapesOf(tensors), 'BF16'),
-    ...names.map((name) => bytesOf(tensors.get(name)!.bits)),
-  ]);
+/** A file in memory, and its tensors as views of it. */
+export interface Bf16File {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** in byte order of their names */
+  readonly tensors: ReadonlyMap<string, Bf16Tensor>;
+}
+
+/**
+ * A safetensors file of bit patterns, all zero: filling its tensors makes it the bytes that `writeSafetensors(…, 'BF16')` gives,
+ * and no second copy of them is ever in memory.
+ */
+export function emptyBf16Safetensors(shapes: ReadonlyMap<string, readonly number[]>): Bf16File {
+  const header = headerFor(shapes, 'BF16');
+  const names = namesInByteOrder(shapes.keys());
+  const count = names.reduce((sum, name) => sum + elementCount(shapes.get(name)!), 0);
+  const bytes = new Uint8Array(header.length + count * BYTES_OF.BF16);
+  bytes.set(header);
+  const tensors = new Map<string, Bf16Tensor>();
+  let at = header.length;
+  for (const name of names) {
+    const shape = shapes.get(name)!;
+    const bits = new Uint16Array(bytes.buffer, at, elementCount(shape));
+    tensors.set(name, { shape, bits });
+    at += bits.byteLength;
+  }
+  return { bytes, tensors };
 }

@@ -25,7 +25,7 @@ import {
 } from './micro-batch.ts';
 import { createLearner, type Learner } from './parameters.ts';
 import { createSessions, type GraphRunner, type Grids, readsOld, type Sessions } from './sessions.ts';
-import { type Bf16Policy, roundParameters, snapshotOf } from './snapshot.ts';
+import { createSnapshots } from './snapshot.ts';
 
 type Completion = Pick<TrainSequence, 'prompt' | 'tokens'>;
 
@@ -242,18 +242,13 @@ export async function openTrainingCore(init: TrainingEngineInit): Promise<Traini
     sessions: createSessions(config, init, learner, init.objective.klCoef === 0 ? [] : referenceOf(learner)),
     maxTokens: microBatchTokens(init),
   };
-  let published: Bf16Policy = roundParameters(learner.policy());
+  const snapshots = createSnapshots(() => learner.policy());
   return {
     logprobs: async (sequences) => [...(await logprobsUnder(core, sequences, 'logprobs'))],
     update: (sequences, scheduleStep) => update(core, sequences, scheduleStep),
     rehearse: (sequences) => rehearse(core, sequences),
     sft: (sequences) => sft(core, sequences),
-    async policy() {
-      const rounded = roundParameters(learner.policy());
-      const snapshot = snapshotOf(rounded, published);
-      published = rounded;
-      return snapshot;
-    },
+    policy: async () => snapshots.take(),
     saveCheckpoint: (dir, meta) => saveCheckpoint(dir, learner.checkpoint(meta)),
     async restore(dir) {
       const found = await newestCheckpoint(dir);

@@ -54,7 +54,7 @@ export interface TrainingEngineInit extends Placement {
   readonly slowWhenStale?: boolean;
   /** most padded tokens in one micro-batch (a longer sequence gets one of its own); default in micro-batch.ts */
   readonly microBatchTokens?: number;
-  /** memory of a micro-batch's logits at once, and as much again for their softmax; a larger vocabulary goes in chunks; default 256 MiB */
+  /** memory of a micro-batch's logits at once, and as much again for their softmax; a larger vocabulary goes in chunks; default 256 MiB, with adapters 32 */
   readonly logitBytes?: number;
   /** compute each layer anew on the way back: a third more work, a fraction of the memory; default false */
   readonly recompute?: boolean;

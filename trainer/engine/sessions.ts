@@ -127,6 +127,8 @@ export interface Sessions {
 
 /** 65 536 ids for 1024 tokens: only larger vocabularies pay for chunks, with one more product. */
 const DEFAULT_LOGIT_BYTES = 256 << 20;
+/** Adapters leave the head as it is, so the way back reads nothing of the vocabulary's size: there, chunks cost no product. */
+const ADAPTER_LOGIT_BYTES = 32 << 20;
 
 /**
  * Builds graphs on demand.
@@ -140,7 +142,8 @@ export function createSessions(
   reference: readonly Parameter[] = [],
 ): Sessions {
   const open = new Map<GraphKind, Promise<GraphRunner>>();
-  const { tokenCount, lora, recompute = false, logitBytes = DEFAULT_LOGIT_BYTES } = init;
+  const { tokenCount, lora, recompute = false } = init;
+  const { logitBytes = lora ? ADAPTER_LOGIT_BYTES : DEFAULT_LOGIT_BYTES } = init;
   const plain: TrainingGraphOptions = {
     chunkIds: Math.max(1, Math.floor(logitBytes / Float32Array.BYTES_PER_ELEMENT / microBatchTokens(init))),
     ...(tokenCount === undefined ? {} : { tokenCount }),
