@@ -37,6 +37,8 @@ export interface BenchContext {
   readonly threads: number;
   /** how many inputs fuzzing gives each decoder; null: its default */
   readonly inputs: number | null;
+  /** how long a long benchmark watches; null: its default */
+  readonly minutes: number | null;
   /** says why a figure is left out */
   note(text: string): void;
 }

@@ -1,5 +1,5 @@
 // `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON.
-// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N] [--inputs N]
+// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N] [--inputs N] [--minutes N]
 
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
@@ -11,6 +11,7 @@ import { load } from './load.ts';
 import { nodeAtRest } from './node-at-rest.ts';
 import { replay } from './replay.ts';
 import { rollouts } from './rollouts.ts';
+import { soak } from './soak.ts';
 import { toploc } from './toploc.ts';
 import { training } from './training.ts';
 import { transformers } from './transformers.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   nodeAtRest,
   demo,
   fuzzing,
+  soak,
 ];
 
 /** Runnable threads from which on speeds are not this program's alone. */
@@ -35,6 +37,7 @@ interface Arguments {
   readonly only?: string;
   readonly threads?: string;
   readonly inputs?: string;
+  readonly minutes?: string;
 }
 
 function refuse(message: string): never {
@@ -45,7 +48,9 @@ function refuse(message: string): never {
 function readArguments(): Arguments {
   try {
     const string = { type: 'string' } as const;
-    return parseArgs({ options: { 'json-file': string, only: string, threads: string, inputs: string } }).values;
+    return parseArgs({
+      options: { 'json-file': string, only: string, threads: string, inputs: string, minutes: string },
+    }).values;
   } catch (error) {
     return refuse(error instanceof Error ? error.message : String(error));
   }
@@ -76,15 +81,17 @@ function table(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<void> {
-  const { only, threads, inputs, 'json-file': jsonFile } = readArguments();
+  const { only, threads, inputs, minutes, 'json-file': jsonFile } = readArguments();
   const chosen = BENCHMARKS.filter(({ name, isLong }) => (only === undefined ? !isLong : name === only));
   if (chosen.length === 0) refuse(`--only takes one of: ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
   const context = {
     threads: threads === undefined ? availableParallelism() : Number(threads),
     inputs: inputs === undefined ? null : Number(inputs),
+    minutes: minutes === undefined ? null : Number(minutes),
     note: (text: string) => console.error(text),
   };
   if (context.inputs !== null && !(context.inputs >= 1)) refuse('--inputs takes a whole number of 1 or more');
+  if (context.minutes !== null && !(context.minutes > 0)) refuse('--minutes takes a number above 0');
   if (!Number.isInteger(context.threads) || context.threads < 1) refuse('--threads takes a whole number of 1 or more');
   const load = loadavg()[0]!;
   if (load > BUSY_LOAD)
