@@ -308,6 +308,29 @@ const toplocSchema: z.ZodType<RecipeToploc> = z.strictObject({
   maxMantissaErrorMedian: z.number().min(0).max(128).default(8).describe('median mantissa difference, in bf16 units'),
 });
 
+/** Whose acceptance lets a group be trained on. */
+export interface RecipeAcceptance {
+  readonly rule: 'own' | 'standing' | 'quorum';
+  readonly minStanding: number;
+  readonly quorum: number;
+}
+
+const acceptanceSchema: z.ZodType<RecipeAcceptance> = z.strictObject({
+  rule: z
+    .enum(['own', 'standing', 'quorum'])
+    .default('own')
+    .describe(
+      "own: the trainer's own verifier, or one that verifiers names; standing: also any with minStanding; quorum: that many of all these",
+    ),
+  minStanding: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(0.8)
+    .describe("least standing, c / (c + 8) for c verdicts that the trainer's own checks confirmed in a row"),
+  quorum: z.int().min(1).max(256).default(2).describe('verifiers that have to accept under the rule quorum'),
+});
+
 /** What a verifier holds rollouts to. */
 export interface RecipeVerification {
   readonly delta: number;
@@ -319,6 +342,7 @@ export interface RecipeVerification {
   readonly quarantineSteps: number;
   readonly replayConsumed: boolean;
   readonly verifiers: readonly string[];
+  readonly acceptance: RecipeAcceptance;
 }
 
 export const verificationSchema: z.ZodType<RecipeVerification> = z.strictObject({
@@ -335,4 +359,5 @@ export const verificationSchema: z.ZodType<RecipeVerification> = z.strictObject(
     .max(256)
     .default([])
     .describe('keys whose accept verdicts count at once'),
+  acceptance: acceptanceSchema.prefault({}).describe('whose acceptance lets a group be trained on'),
 });

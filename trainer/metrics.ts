@@ -1,9 +1,9 @@
 // What a step says of itself: every figure that spec/grpo.md "Staleness" wants logged, in one flat record.
 
+import type { Arrivals } from './arrivals.ts';
 import { lagOf } from './batch.ts';
 import type { UpdateMetrics } from './engine/engine.ts';
 import type { LedgerCounts } from './ledger.ts';
-import type { Arrivals } from './pool.ts';
 import type { LearnGroup } from './replay.ts';
 
 /** Where the time of a step went, in seconds. */

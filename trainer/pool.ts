@@ -1,7 +1,7 @@
 // The pool: every announced group on its way to a batch. Announcement, verdict, body, stage 1; then it waits to be chosen.
 // Source: spec/grpo.md "Exactly once"; spec/rollouts.md "Order of checks". Whatever ends a group ends it in the ledger.
 // Invariants: `ready` holds accepted groups whose body is here, passed stage 1, carries something to learn, and no other;
-// verdicts count only from verifiers that the recipe names, or from ourselves when told so.
+// verdicts count from verifiers that the recipe names and from ourselves when told so, acceptances also as its rule says.
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { decodeBody } from '../node/protocol/body.ts';
@@ -10,11 +10,22 @@ import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer, CheckCode } from '../node/protocol/check.ts';
 import { errorText, isSwarmError } from '../node/protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../node/protocol/group.ts';
-import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage, Startable } from '../node/protocol/ports.ts';
+import type {
+  BlobFetcher,
+  BlobStore,
+  Clock,
+  Inbox,
+  Logger,
+  PeerIdString,
+  SignedMessage,
+  Startable,
+} from '../node/protocol/ports.ts';
 import { groupSeed } from '../node/protocol/seeds.ts';
 import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { type AcceptanceRule, createAcceptanceRule, type Signer, type VerifierWorth } from './acceptance.ts';
 import { createUsefulShare } from './admission.ts';
+import { type Arrivals, countArrivals } from './arrivals.ts';
 import { type Candidate, lagOf } from './batch.ts';
 import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
@@ -41,6 +52,8 @@ export interface PoolComponents {
   readonly checkBody: (announcement: GroupAnnouncement, body: GroupBody) => CheckAnswer;
   /** standing of a verifier inside: whether a peer's groups are not to be consumed at this policy step */
   readonly isQuarantined?: (peer: string, policyStep: number) => boolean;
+  /** what another verifier has earned with a verifier inside */
+  readonly worthOfVerifier?: (verifier: PeerIdString) => VerifierWorth;
 }
 
 export interface PoolInit {
@@ -55,15 +68,6 @@ export interface PoolInit {
 export interface ReadyGroup extends Candidate {
   readonly announcement: GroupAnnouncement;
   readonly body: GroupBody;
-}
-
-/** What arrived since it was last asked: groups accepted, useful or not. */
-export interface Arrivals {
-  readonly groups: number;
-  readonly sequences: number;
-  /** sum of rewards, 1 = a million millionths */
-  readonly rewardSum: number;
-  readonly tokens: number;
 }
 
 export interface Pool extends Startable {
@@ -94,13 +98,11 @@ interface Entry extends Candidate {
   acceptedMs: number | null;
   body: GroupBody | null;
   readonly ignoredBy: Set<string>;
+  /** by key */
+  readonly acceptedBy: Map<string, Signer>;
   /** in a batch under way: nothing but `finish` ends it any more */
   isTaken: boolean;
 }
-
-const MILLION = 1e6;
-const noArrivals = (): Arrivals => ({ groups: 0, sequences: 0, rewardSum: 0, tokens: 0 });
-const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 
 /** @param checkpoint what the newest whole checkpoint says was trained */
 export function createPool(components: PoolComponents, init: PoolInit, checkpoint: ConsumedRecord): Pool {
@@ -113,17 +115,18 @@ class GroupPool implements Pool {
   readonly #checkpoint: ConsumedRecord;
   readonly #scope: string;
   readonly #entries = new Map<string, Entry>();
-  readonly #early = new Map<string, { readonly key: string; readonly verdict: Verdict }[]>();
+  readonly #early = new Map<string, { readonly signer: Signer; readonly verdict: Verdict }[]>();
   readonly #lastStepOf = new Map<string, number>();
   readonly #useful = createUsefulShare();
+  readonly #arrivals = countArrivals();
   readonly #stopping = new AbortController();
   readonly #unlisten: (() => void)[] = [];
   readonly #bodies: BodyLanes<Entry>;
   readonly #quarantine: Quarantine;
+  readonly #rule: AcceptanceRule;
   /** bodies of ended groups: hash to the trainer's policy step at their end */
   readonly #endedBodies = new Map<string, number>();
   #policyStep = 0;
-  #arrivals: Arrivals = noArrivals();
   #notConsumed: { readonly groupId: string; readonly reason: string }[] = [];
   #changed = new AbortController();
 
@@ -132,7 +135,9 @@ class GroupPool implements Pool {
     this.#init = init;
     this.#checkpoint = checkpoint;
     this.#scope = init.recipe.recipeIdHex;
-    this.#quarantine = createQuarantine(init.recipe.recipe.verification);
+    const { verification } = init.recipe.recipe;
+    this.#quarantine = createQuarantine(verification);
+    this.#rule = createAcceptanceRule(verification.acceptance, init.verifiers, components.worthOfVerifier);
     this.#bodies = createBodyLanes(components, {
       bodyTimeoutMs: init.recipe.recipe.staleness.bodyTimeoutMs,
       isWanted: ({ groupId }) => this.#entries.has(groupId),
@@ -190,47 +195,56 @@ class GroupPool implements Pool {
       acceptedMs: null,
       body: null,
       ignoredBy: new Set(),
+      acceptedBy: new Map(),
       isTaken: false,
     };
     this.#entries.set(row.groupId, entry);
     if (this.#init.requireVerdict === false) this.#accept(entry);
     const early = this.#early.get(row.groupId) ?? [];
     this.#early.delete(row.groupId);
-    for (const { key, verdict } of early) this.#judge(entry, key, verdict);
+    for (const { signer, verdict } of early) this.#judge(entry, signer, verdict);
   }
 
   #onVerdict(message: SignedMessage): void {
-    const key = toHex(message.publicKey);
-    if (!this.#init.verifiers.includes(key)) return;
+    const signer = { peer: message.peerIdString, key: toHex(message.publicKey) };
+    if (this.#rule.weightOf(signer) === 'none') return;
     const verdict = decodeVerdict(message.payload);
     const groupId = toHex(verdict.groupId);
     const entry = this.#entries.get(groupId);
     if (entry !== undefined) {
-      this.#judge(entry, key, verdict);
+      this.#judge(entry, signer, verdict);
       return;
     }
     if (this.#components.ledger.get(groupId) !== undefined) return;
-    this.#early.set(groupId, [...(this.#early.get(groupId) ?? []), { key, verdict }]);
+    this.#early.set(groupId, [...(this.#early.get(groupId) ?? []), { signer, verdict }]);
     if (this.#early.size > MAX_EARLY_VERDICTS) this.#early.delete(this.#early.keys().next().value!);
   }
 
-  #judge(entry: Entry, key: string, verdict: Verdict): void {
-    if (entry.isTaken) return;
+  #judge(entry: Entry, signer: Signer, verdict: Verdict): void {
+    const weight = this.#rule.weightOf(signer);
+    if (entry.isTaken || weight === 'none') return;
     if (verdict.answer === 'accept') {
-      this.#quarantine.accepted(entry.peer);
-      this.#accept(entry);
+      if (weight === 'full') this.#quarantine.accepted(entry.peer);
+      entry.acceptedBy.set(signer.key, signer);
+      this.#acceptIfMet(entry);
+      return;
     }
+    entry.acceptedBy.delete(signer.key);
+    if (weight === 'acceptance') return;
+    const code = verdict.code ?? 'INTERNAL';
     if (verdict.answer === 'reject') {
-      const code = verdict.code ?? 'INTERNAL';
       this.#quarantine.rejected(entry.peer, code, entry.policyStep);
       this.#reject(entry, code);
+      return;
     }
-    if (verdict.answer === 'ignore') {
-      entry.ignoredBy.add(key);
-      // Nobody is left who could accept it.
-      const isLast = entry.acceptedMs === null && entry.ignoredBy.size >= this.#init.verifiers.length;
-      if (isLast) this.finish(entry.groupId, 'dropped', verdict.code ?? 'INTERNAL');
-    }
+    entry.ignoredBy.add(signer.key);
+    // Nobody is left who could accept it.
+    const isLast = this.#rule.isNamedOnly && entry.ignoredBy.size >= this.#init.verifiers.length;
+    if (isLast && entry.acceptedMs === null) this.finish(entry.groupId, 'dropped', code);
+  }
+
+  #acceptIfMet(entry: Entry): void {
+    if (this.#rule.isMet(entry.acceptedBy.values())) this.#accept(entry);
   }
 
   #reject(entry: Entry, code: CheckCode): void {
@@ -242,21 +256,11 @@ class GroupPool implements Pool {
     entry.acceptedMs = this.#components.clock.nowMs();
     const { rewards, lengths } = entry.announcement;
     if (this.#init.requireVerdict !== false && carriesNothing(rewards)) {
-      this.#noteArrival(rewards, lengths);
+      this.#arrivals.note(rewards, lengths);
       this.#dropEmpty(entry);
       return;
     }
     this.#bodies.want(entry);
-  }
-
-  #noteArrival(rewards: readonly number[], lengths: readonly number[]): void {
-    const { groups, sequences, rewardSum, tokens } = this.#arrivals;
-    this.#arrivals = {
-      groups: groups + 1,
-      sequences: sequences + rewards.length,
-      rewardSum: rewardSum + total(rewards) / MILLION,
-      tokens: tokens + total(lengths),
-    };
   }
 
   #dropEmpty(entry: Entry): void {
@@ -281,7 +285,7 @@ class GroupPool implements Pool {
 
   #keep(entry: Entry, body: GroupBody): void {
     const { rewards, lengths } = entry.announcement;
-    this.#noteArrival(rewards, lengths);
+    this.#arrivals.note(rewards, lengths);
     if (carriesNothing(rewards)) {
       this.#dropEmpty(entry);
       return;
@@ -344,6 +348,8 @@ class GroupPool implements Pool {
       if (entry.isTaken) continue;
       if (lagOf(entry, policyStep) > maxLagSteps) this.finish(entry.groupId, 'stale');
       else if (this.#isLeftOut(entry.peer, policyStep)) this.finish(entry.groupId, 'dropped', 'quarantined');
+      // Who accepted it may have earned enough by now.
+      else this.#acceptIfMet(entry);
     }
     for (const [hashHex, endStep] of this.#endedBodies) {
       if (policyStep - endStep <= maxLagSteps + KEEP_BODY_STEPS) continue;
@@ -369,9 +375,7 @@ class GroupPool implements Pool {
   }
 
   takeArrivals(): Arrivals {
-    const taken = this.#arrivals;
-    this.#arrivals = noArrivals();
-    return taken;
+    return this.#arrivals.take();
   }
 
   takeNotConsumed(): readonly { readonly groupId: string; readonly reason: string }[] {

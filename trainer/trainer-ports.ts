@@ -10,12 +10,14 @@ import type {
   Clock,
   Inbox,
   Logger,
+  PeerIdString,
   PolicyChain,
   PolicyEngine,
   Records,
   SamplingSettings,
 } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import type { VerifierWorth } from './acceptance.ts';
 import type { TrainingEngine } from './engine/engine.ts';
 import type { StepMetrics } from './metrics.ts';
 import type { ReplayComponents } from './replay.ts';
@@ -55,6 +57,8 @@ export interface TrainerComponents {
   readonly checkReplay?: ReplayComponents['checkReplay'];
   /** standing, from the verifier inside */
   readonly isQuarantined?: (peer: string, policyStep: number) => boolean;
+  /** what another verifier has earned with the verifier inside */
+  readonly worthOfVerifier?: (verifier: PeerIdString) => VerifierWorth;
 }
 
 export interface TrainerInit {

@@ -80,6 +80,8 @@ export interface Verifier extends Startable {
   readonly standing: Standing;
   /** what other verifiers have earned here */
   readonly verifiers: VerifierStandings;
+  /** what another verifier's word is worth now */
+  worthOf(verifier: PeerIdString): { readonly standing: number; readonly isSilenced: boolean };
   doubts(): DoubtStats;
 }
 
@@ -119,6 +121,10 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
     verifiers,
     doubts: () => doubt.stats(),
     stats: () => ({ ...ledger.stats(), backlogTokens: loop.backlogTokens() }),
+    worthOf: (verifier) => ({
+      standing: verifiers.of(verifier).standing,
+      isSilenced: verifiers.isSilenced(verifier, chain.announced()?.policyStep ?? 0),
+    }),
     async start() {
       await standing.open();
       await verifiers.open();

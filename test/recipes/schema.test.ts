@@ -49,6 +49,7 @@ test('the shipped recipes parse, with the defaults of the specs', () => {
       quarantineSteps: 14,
       replayConsumed: true,
       verifiers: FILL.verifiers,
+      acceptance: { rule: 'own', minStanding: 0.8, quorum: 2 },
     });
     assert.equal(recipe.maxKeyShare, 1 / 8);
     assert.equal(recipe.author, FILL.author);

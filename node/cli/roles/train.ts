@@ -158,6 +158,9 @@ function refusal(host: TrainerHost, { resolved: { recipe } }: KnownRecipe): stri
     return 'it starts from another model than --model';
   if (!host.options.verify && recipe.verification.verifiers.length === 0)
     return 'it names no verifier and --no-verify is set';
+  const { acceptance, verifiers } = recipe.verification;
+  if (!host.options.verify && acceptance.rule === 'quorum' && acceptance.quorum > verifiers.length)
+    return `it asks for ${acceptance.quorum} verifiers, names ${verifiers.length}, and --no-verify is set`;
   if (host.options.accept === 'all') return null;
   return host.options.accept === 'author' && recipe.author === key ? null : `--accept is ${host.options.accept}`;
 }
@@ -299,6 +302,8 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
         host.checker.check(replayed.map((each, i) => replaySubject(bodies, announcement, body, i, each))),
       isQuarantined: (peer, step) =>
         host.verifiers.get(recipe.recipeIdHex)?.standing.isQuarantined(peer, step) ?? false,
+      worthOfVerifier: (peer) =>
+        host.verifiers.get(recipe.recipeIdHex)?.worthOf(peer) ?? { standing: 0, isSilenced: false },
     },
     {
       recipe,
