@@ -1,5 +1,5 @@
-// A recipe that asks in chats, on a model of random weights in SmolLM2's shape whose template lies in a file of its own:
-// the node has model, tokenizer and template from the swarm alone, its prompts are what verifier and trainer expect, the
+// A recipe that asks in chats, on a model of random weights in SmolLM2's shape (nine heads over three, its head tied) whose
+// template lies in a file of its own: the node has model, tokenizer and template from the swarm alone, its prompts are what verifier and trainer expect, the
 // trainer takes a step, the node goes on under the new weights, and what it left can be talked to.
 
 import assert from 'node:assert/strict';

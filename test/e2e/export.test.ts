@@ -1,5 +1,5 @@
 // A trained policy goes out and comes in again: exported while its trainer runs and after it has stopped, run by
-// transformers.js, and the start of another swarm.
+// transformers.js, and the beginning of another swarm.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import { loadModelFolder, modelFingerprint } from '../../node/model/folder.ts';
 import { toHex } from '../../node/protocol/bytes.ts';
 import { greedyContinuation } from '../support/greedy.ts';
 import { murmurLab } from '../support/murmur-process.ts';
-import { askUntil, startRing } from '../support/ring.ts';
+import { startRing } from '../support/ring.ts';
 
 env.allowRemoteModels = false;
 
@@ -29,7 +29,7 @@ interface WeightsRow {
 
 const rootOf = async (folder: string): Promise<string> => toHex((await modelFingerprint(folder)).policyRoot);
 
-test('a policy is exported, run elsewhere, and trained further in another swarm', { timeout: 120_000 }, async (t) => {
+test('a policy is exported, run elsewhere, and begins another swarm', { timeout: 120_000 }, async (t) => {
   const lab = await murmurLab(t);
   const { trainer, joined } = await startRing(lab);
   const node = lab.start('node', ['node', ...joined]);
@@ -72,16 +72,10 @@ test('a policy is exported, run elsewhere, and trained further in another swarm'
     assert.deepEqual((made.tolist() as bigint[][])[0]!.slice(prompt.length).map(Number), ours);
   });
 
-  await t.test('as the model of another swarm', async (inner) => {
-    const second = await murmurLab(inner);
-    const ring = await startRing(second, ['--model', out('policy')]);
-    const other = second.start('node', ['node', ...ring.joined]);
-    const { policyRoot } = await other.event('policy', (policy) => policy.policyStep === 0);
+  await t.test('as the model that another swarm begins with', async (inner) => {
+    const ring = await startRing(await murmurLab(inner), ['--model', out('policy')]);
+    const { policyRoot } = await ring.trainer.event('policy', (policy) => policy.policyStep === 0);
     assert.equal(policyRoot, chosen.policyRoot);
-    await ring.trainer.event('step', (step) => step.policyStep >= 1);
-    await askUntil<readonly { verdict: string }[]>(second, 'trainer', 'rollouts', (rows) =>
-      rows.some((row) => row.verdict === 'accept'),
-    );
-    await Promise.all([other.interrupt(), ring.trainer.interrupt()]);
+    await ring.trainer.interrupt();
   });
 });

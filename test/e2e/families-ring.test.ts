@@ -1,12 +1,10 @@
-// Rollout, verification, training step and broadcast with the shapes that people have, small and of random weights.
+// Rollout, verification, training step and broadcast with a shape that people have and the starter has not: Qwen3's, its
+// heads wider together than the hidden state, queries and keys normed. SmolLM2's goes round in chat-ring.test.ts.
 
 import { test } from 'node:test';
 import { turnRingWith } from '../support/model-ring.ts';
 import { murmurLab } from '../support/murmur-process.ts';
 
-/** SmolLM2's nine heads over three, its head tied. */
-const SMOLLM2 = { hiddenSize: 36, intermediateSize: 96, layers: 3, heads: 9, keyValueHeads: 3, headDim: 4 };
-/** Heads wider together than the hidden state, queries and keys normed. */
 const QWEN3 = {
   architecture: 'Qwen3ForCausalLM',
   hiddenSize: 24,
@@ -17,8 +15,6 @@ const QWEN3 = {
   headDim: 8,
 } as const;
 
-for (const [name, shape] of Object.entries({ SMOLLM2, QWEN3 })) {
-  test(`the ring turns with a ${name} shape`, { timeout: 120_000 }, async (t) => {
-    await turnRingWith(await murmurLab(t), shape);
-  });
-}
+test('the ring turns with a Qwen3 shape', { timeout: 120_000 }, async (t) => {
+  await turnRingWith(await murmurLab(t), QWEN3);
+});

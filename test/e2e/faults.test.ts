@@ -67,11 +67,3 @@ test('Ctrl-C in the middle of starting ends cleanly too, and the directory can b
   };
   await Promise.all([endEarly('train', '--recipe', 'arrows'), endEarly('verify')]);
 });
-
-test('a node whose weights are altered is refused outside a loopback swarm', async (t) => {
-  const lab = await murmurLab(t);
-  const lie = ['node', '--alter-weights', '0.1', '--json', '--data-dir', lab.dataDir('liar')];
-  const { code, stdout } = await lab.run(lie);
-  assert.equal(code, 2);
-  assert.equal(JSON.parse(stdout).error.code, 'USAGE');
-});

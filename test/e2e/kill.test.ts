@@ -35,9 +35,9 @@ test('trainer, node and verifier are killed in turn and go on where they were', 
   const lab = await murmurLab(t);
   const ring = await startRing(lab);
   const { joined, trainerPeer } = ring;
-  const startNode = (name: string) => lab.start(name, ['node', ...joined]);
+  const startNode = () => lab.start('node', ['node', ...joined]);
   const startVerifier = () => lab.start('verifier', ['verify', ...joined]);
-  const nodes = [startNode('node-1'), startNode('node-2')];
+  let node = startNode();
   let verifier = startVerifier();
   let { trainer } = ring;
   const lives = [trainer];
@@ -54,19 +54,19 @@ test('trainer, node and verifier are killed in turn and go on where they were', 
   });
 
   await t.test('a node and the verifier', async () => {
-    const { peerId } = await nodes[0]!.event('listening');
-    await Promise.all([nodes[0]!.kill(), verifier.kill()]);
-    nodes[0] = startNode('node-1');
+    const { peerId } = await node.event('listening');
+    await Promise.all([node.kill(), verifier.kill()]);
+    node = startNode();
     verifier = startVerifier();
-    assert.equal((await nodes[0].event('listening')).peerId, peerId);
-    await nodes[0].event('rollouts');
+    assert.equal((await node.event('listening')).peerId, peerId);
+    await node.event('rollouts');
     await verifier.event('verdicts', (event) => event.accepted > 0);
   });
 
   await t.test('training goes on, exactly once', async () => {
     const { policyStep: reached } = trainer.events.filter((event) => event.event === 'step').at(-1)!;
     await trainer.event('step', (step) => step.policyStep > reached);
-    await Promise.all([trainer, ...nodes, verifier].map((process) => process.interrupt(20_000)));
+    await Promise.all([trainer, node, verifier].map((process) => process.interrupt(20_000)));
     const look = (command: string): Promise<unknown> =>
       lab.ask([command, '--limit', '100000', '--data-dir', lab.dataDir('trainer')]);
     const { training } = (await look('status')) as {

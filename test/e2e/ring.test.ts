@@ -1,9 +1,13 @@
 // The smallest swarm as real processes: a trainer with its own verifier, two nodes, a third that comes late.
-// What the inspecting commands show is held against what the processes themselves told.
+// What the inspecting commands show is held against what the processes themselves told: asked of the running trainer, from
+// outside as an observer (--join), and of what is left when all have stopped.
 
 import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import type { GroupCounts } from '../../node/cli/events.ts';
+import { withObserver } from '../../node/cli/observer.ts';
 import { murmurLab } from '../support/murmur-process.ts';
 import { askUntil, assertAddsUp, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
 
@@ -11,16 +15,46 @@ interface Status {
   readonly running: boolean;
   readonly role: string;
   readonly peerId: string;
+  readonly network: string;
   readonly connectedPeers: number;
-  readonly recipes: readonly { readonly recipe: string; readonly state: string; readonly readyStep: number }[];
+  readonly recipes: readonly {
+    readonly recipe: string;
+    readonly recipeId: string;
+    readonly state: string;
+    readonly readyStep: number | null;
+  }[];
   readonly training: { readonly trainStep: number; readonly policyStep: number; readonly groups: GroupCounts };
   readonly eventLoopDelayMs: { readonly mean: number; readonly p99: number; readonly max: number };
   readonly blockedMs: { readonly p99: number; readonly max: number };
 }
 
 interface RolloutInFull extends RolloutRow {
+  readonly recipe: string;
   readonly prompt: string;
   readonly rollouts: readonly { readonly completion: string; readonly tokens: number; readonly reward: number }[];
+}
+
+interface WeightsRow {
+  readonly policyStep: number;
+  readonly policyRoot: string;
+  readonly parentRoot: string | null;
+  readonly here: boolean;
+  readonly by: string;
+}
+
+interface Recipes {
+  readonly recipes: readonly { readonly recipeId: string; readonly name: string; readonly state: string }[];
+  readonly offers: readonly { readonly peer: string; readonly accepts: string; readonly training: readonly string[] }[];
+}
+
+interface VerdictRow {
+  readonly by: string;
+  readonly peer: string;
+  readonly answer: string;
+}
+
+async function observerFolders(): Promise<readonly string[]> {
+  return (await readdir(tmpdir())).filter((name) => name.startsWith('murmur-observer-'));
 }
 
 /** The letter that the hops of `ad,bf,ca,de,eb,fc:a4=` lead to. */
@@ -58,8 +92,8 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
   await t.test('peers, recipes, weights', async () => {
     const [peerRows, recipes, weights] = (await Promise.all([look('peers'), look('recipes'), look('weights')])) as [
       readonly { peer: string; connected: boolean; acceptedGroups: number; rejectedGroups: number }[],
-      { recipes: readonly { name: string; state: string }[]; offers: readonly { peer: string; accepts: string }[] },
-      readonly { policyStep: number; policyRoot: string; parentRoot: string | null; here: boolean; by: string }[],
+      Recipes,
+      readonly WeightsRow[],
     ];
     assert.deepEqual(peerRows.map((row) => row.peer).sort(), [...peers].sort());
     assert.ok(peerRows.every((row) => row.connected && row.rejectedGroups === 0));
@@ -86,7 +120,7 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
   await t.test('rollouts and verdicts', async () => {
     const [rollouts, verdicts] = (await Promise.all([look('rollouts'), look('verdicts')])) as [
       readonly RolloutRow[],
-      readonly { by: string; peer: string; answer: string; sequencesReplayed: number }[],
+      readonly VerdictRow[],
     ];
     assert.ok(rollouts.length > 0 && rollouts.length <= 20);
     assert.ok(
@@ -102,6 +136,59 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
       const said = completion.slice(completion.lastIndexOf('>') + 1);
       assert.equal(reward, said === answerOf(group.prompt) ? 1 : 0, `${group.prompt}${completion}`);
     }
+  });
+
+  await t.test('from outside, as an observer: the same', async () => {
+    const join = joined.filter((flag, i) => flag !== '--threads' && joined[i - 1] !== '--threads');
+    const before = new Set(await observerFolders());
+    const status = (await lab.ask(['status', ...join])) as Status;
+    const [recipe] = (await askUntil<Status>(lab, 'trainer', 'status', () => true)).recipes;
+    assert.deepEqual([status.running, status.role, status.network], [true, 'observer', 'ring']);
+    assert.ok(status.connectedPeers >= 1);
+    assert.deepEqual(
+      status.recipes.map((row) => [row.recipe, row.recipeId, row.state]),
+      [['tiny-arrows', recipe!.recipeId, 'open']],
+    );
+    const readyStep = status.recipes[0]!.readyStep;
+    // It takes an older policy first where that is what came first; never one that the trainer has not made.
+    assert.ok(readyStep !== null && readyStep >= 0 && readyStep <= recipe!.readyStep!, `${readyStep}`);
+
+    const seen = await withObserver({ network: 'ring', join: [joined.at(-1)!], loopback: true }, async (handlers) => ({
+      peers: (await handlers.peers({})) as readonly { peer: string; connected: boolean }[],
+      recipes: (await handlers.recipes({})) as Recipes,
+      weights: (await handlers.weights({ limit: 20 })) as readonly WeightsRow[],
+      rollouts: (await handlers.rollouts({ limit: 20 })) as readonly RolloutRow[],
+      verdicts: (await handlers.verdicts({ limit: 20 })) as readonly VerdictRow[],
+    }));
+    assert.ok(seen.peers.some((row) => row.peer === trainerPeer && row.connected));
+    assert.ok(seen.peers.every((row) => [trainerPeer, ...peers].includes(row.peer)));
+    assert.deepEqual(
+      seen.recipes.recipes.map((row) => [row.recipeId, row.name, row.state]),
+      [[recipe!.recipeId, 'tiny-arrows', 'open']],
+    );
+    assert.deepEqual(
+      seen.recipes.offers.map((row) => [row.peer, row.training]),
+      [[trainerPeer, [recipe!.recipeId]]],
+    );
+    const own = await askUntil<readonly WeightsRow[]>(lab, 'trainer', 'weights', () => true);
+    assert.ok(seen.weights.some((row) => row.here));
+    for (const row of seen.weights) {
+      const same = own.find((each) => each.policyStep === row.policyStep);
+      assert.deepEqual([row.policyRoot, row.by], [same?.policyRoot, trainerPeer]);
+    }
+    assert.ok(seen.rollouts.length > 0 && seen.rollouts.every((row) => peers.includes(row.peer)));
+    assert.ok(seen.verdicts.length > 0);
+    assert.ok(seen.verdicts.every((row) => row.by === trainerPeer && row.answer === 'accept'));
+
+    const { groupId, peer, rewardMean } = seen.rollouts.at(-1)!;
+    const group = (await lab.ask(['rollouts', groupId, ...join])) as RolloutInFull;
+    assert.deepEqual([group.groupId, group.recipe, group.peer], [groupId, 'tiny-arrows', peer]);
+    assert.match(group.prompt, /^([a-f]{2},){5}[a-f]{2}:[a-f][3-5]=$/);
+    assert.equal(group.rollouts.reduce((sum, { reward }) => sum + reward, 0) / 4, rewardMean);
+    assert.deepEqual(
+      (await observerFolders()).filter((name) => !before.has(name)),
+      [],
+    );
   });
 
   await t.test('a node that joins late catches up and contributes', async () => {
@@ -128,6 +215,12 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
     const steps = trainer.events.filter((event) => event.event === 'step');
     assert.equal(status.training.policyStep, steps.at(-1)?.policyStep);
     assertSlotsWithoutGap((await look('rollouts', '--limit', '100000')) as RolloutRow[]);
+    assert.deepEqual(await look('peers'), []);
+    const { recipes } = (await look('recipes')) as Recipes;
+    assert.deepEqual(
+      recipes.map(({ recipeId, name }) => [recipeId, name]),
+      [[status.recipes[0]?.recipeId, 'tiny-arrows']],
+    );
     const evaluated = (await look('eval', '--tasks', '8', '--threads', '1')) as { policyStep: number; tasks: number };
     assert.deepEqual([evaluated.policyStep, evaluated.tasks], [status.training.policyStep, 8]);
     const nodeStatus = (await lab.ask(['status', '--data-dir', lab.dataDir('late')])) as Status;

@@ -30,9 +30,8 @@ test('a trainer that takes all recipes takes one from another machine, and the r
 
   const broken = join(lab.dir, 'broken.yaml');
   await writeFile(broken, TINY_RECIPE.replace('arrows@1', 'sudoku@1'));
-  const refused = await lab.run([...submit(broken), '--json']);
-  assert.equal(refused.code, 4, refused.stderr);
-  assert.equal(JSON.parse(refused.stdout).error.code, 'RECIPE_UNKNOWN_TASK');
+  const refused = await lab.refused(submit(broken));
+  assert.deepEqual([refused.exit, refused.code], [4, 'RECIPE_UNKNOWN_TASK']);
 
   const submission = (await lab.ask(submit(recipe))) as Submission;
   assert.deepEqual([submission.name, submission.accepted], ['somebody-elses', true]);
@@ -60,14 +59,10 @@ test('a trainer that takes only its own says so, and takes what is submitted bes
   const address = (await trainer.event('listening')).addresses[0]!;
   await askUntil(lab, 'trainer', 'status', () => true);
   const strangers = ['--network', 'ring', '--loopback', '--join', address, '--data-dir', lab.dataDir('stranger')];
-  const [stranger, own] = await Promise.all([
-    lab.run(['submit', recipe, ...strangers, '--json']),
-    lab.ask(['submit', recipe, '--data-dir', lab.dataDir('trainer')]) as Promise<Submission>,
-  ]);
-  assert.equal(stranger.code, 3, stranger.stderr);
-  const { error } = JSON.parse(stranger.stdout) as { error: { code: string; message: string } };
-  assert.equal(error.code, 'NOT_FOUND');
-  assert.match(error.message, /--accept all/);
+  const stranger = await lab.refused(['submit', recipe, ...strangers]);
+  assert.deepEqual([stranger.exit, stranger.code], [3, 'NOT_FOUND']);
+  assert.match(stranger.message, /--accept all/);
+  const own = (await lab.ask(['submit', recipe, '--data-dir', lab.dataDir('trainer')])) as Submission;
   assert.equal(own.accepted, true);
   assert.equal((await trainer.event('recipe')).recipeId, own.recipeId);
   await trainer.interrupt();

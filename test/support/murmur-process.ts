@@ -60,6 +60,15 @@ export interface MurmurLab {
   run(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<MurmurRun>;
   /** runs a command with --json in the test's own process (quick) and parses what it prints; fails unless it exits 0 */
   ask(args: readonly string[]): Promise<unknown>;
+  /** runs a command with --json in the test's own process that is to fail. @returns its exit code and the error it tells */
+  refused(args: readonly string[]): Promise<Refusal>;
+}
+
+/** How a command failed, for machines. */
+export interface Refusal {
+  readonly exit: number;
+  readonly code: string;
+  readonly message: string;
 }
 
 const EVENT_TIMEOUT_MS = 60_000;
@@ -99,20 +108,28 @@ export async function murmurLab(t: Ending): Promise<MurmurLab> {
     clearTimeout(timer);
     return { ...exit, stdout: stdout(), stderr: stderr() };
   };
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const answer = turn.then(work);
+    turn = answer.catch(() => undefined);
+    return answer;
+  };
   return {
     dir,
     dataDir: (name) => join(dir, name),
     start: (name, args) => track(name, launch([...args, '--json', '--data-dir', join(dir, name)])),
     run,
-    ask(args) {
-      const answer = turn.then(async () => {
+    ask: (args) =>
+      inTurn(async () => {
         const { code, stdout, stderr } = await runInProcess([...args, '--json']);
         assert.equal(code, 0, `murmur ${args.join(' ')}: ${stderr}${stdout}`);
         return JSON.parse(stdout) as unknown;
-      });
-      turn = answer.catch(() => undefined);
-      return answer;
-    },
+      }),
+    refused: (args) =>
+      inTurn(async () => {
+        const { code, stdout } = await runInProcess([...args, '--json']);
+        const { error } = JSON.parse(stdout) as { readonly error: Omit<Refusal, 'exit'> };
+        return { exit: code, ...error };
+      }),
   };
 }
 
