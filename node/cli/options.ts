@@ -51,6 +51,9 @@ export function parseBytes(text: string): number {
   return Math.round(Number(match[1]) * unit);
 }
 
+/** The largest count, seed or step that a flag takes. */
+export const MAX_COUNT = 999_999_999;
+
 export function parseCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('expected a whole number of 0 or more');
   return Number(text);

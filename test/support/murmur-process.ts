@@ -49,6 +49,13 @@ export interface MurmurRun extends Exit {
   readonly stderr: string;
 }
 
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  /** Ctrl-C as soon as stdout says this */
+  readonly interruptOn?: string;
+}
+
 /** A folder and the processes of one test. */
 export interface MurmurLab {
   readonly dir: string;
@@ -56,8 +63,8 @@ export interface MurmurLab {
   dataDir(name: string): string;
   /** starts a role with `--json --data-dir <dir>/<name>` */
   start(name: string, args: readonly string[]): MurmurProcess;
-  /** runs a command to its end */
-  run(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<MurmurRun>;
+  /** runs a command to its end; it is killed after a minute, or `timeoutMs` */
+  run(args: readonly string[], how?: RunOptions): Promise<MurmurRun>;
   /** runs a command with --json in the test's own process (quick) and parses what it prints; fails unless it exits 0 */
   ask(args: readonly string[]): Promise<unknown>;
   /** runs a command with --json in the test's own process that is to fail. @returns its exit code and the error it tells */
@@ -99,11 +106,12 @@ export async function murmurLab(t: Ending): Promise<MurmurLab> {
     void exited.then(() => running.delete(child));
     return { child, exited };
   };
-  const run = async (args: readonly string[], env?: Readonly<Record<string, string>>): Promise<MurmurRun> => {
-    const { child, exited } = launch(args, env);
+  const run = async (args: readonly string[], how: RunOptions = {}): Promise<MurmurRun> => {
+    const { child, exited } = launch(args, how.env);
     const stdout = collect(child.stdout!);
     const stderr = collect(child.stderr!);
-    const timer = setTimeout(() => child.kill('SIGKILL'), RUN_TIMEOUT_MS);
+    if (how.interruptOn !== undefined) interruptOn(child, how.interruptOn, stdout);
+    const timer = setTimeout(() => child.kill('SIGKILL'), how.timeoutMs ?? RUN_TIMEOUT_MS);
     const exit = await exited;
     clearTimeout(timer);
     return { ...exit, stdout: stdout(), stderr: stderr() };
@@ -152,6 +160,15 @@ function collect(stream: NodeJS.ReadableStream): () => string {
     text += more;
   });
   return () => text;
+}
+
+function interruptOn(child: ChildProcess, words: string, said: () => string): void {
+  const look = (): void => {
+    if (!said().includes(words)) return;
+    child.stdout!.off('data', look);
+    child.kill('SIGINT');
+  };
+  child.stdout!.on('data', look);
 }
 
 function track(name: string, { child, exited }: Launched): MurmurProcess {

@@ -8,7 +8,7 @@ import type { Recipe } from '../../../recipes/schema.ts';
 import type { DemoOptions } from '../commands/demo.ts';
 import { choosePlacement } from '../compute.ts';
 import { EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
-import { defaultDataDir } from '../options.ts';
+import { defaultDataDir, MAX_COUNT } from '../options.ts';
 import { renderSummary } from './display.ts';
 import { arrowsGoal, fixedGoal, type Goal, gainedGoal } from './goal.ts';
 import { ARROWS, writeDemoRecipe } from './recipe.ts';
@@ -55,7 +55,7 @@ function memoryNote(parameters: number, size: SwarmSize, hasLiar: boolean): stri
 
 /** @returns the exit code */
 export async function demo(options: DemoOptions): Promise<number> {
-  const seed = options.seed ?? randomInt(2 ** 31);
+  const seed = options.seed ?? randomInt(MAX_COUNT + 1);
   const stamp = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15);
   const dataDir = resolve(options.dataDir ?? join(defaultDataDir(), `demo-${stamp}`));
   await choosePlacement(options, 'alone');

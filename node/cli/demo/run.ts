@@ -95,6 +95,7 @@ async function startSwarm(processes: ProcessSet, init: DemoInit): Promise<SwarmP
     ...['--memory', String(size.trainerMemoryBytes)],
   ]);
   const address = (await trainer.first('listening')).addresses[0] ?? '';
+  if (init.signal.aborted) return trainer;
   const compute = ['--threads', String(size.threads), '--memory', String(size.memoryBytes)];
   const joined = [...network, '--join', address, ...compute];
   processes.start('verifier', ['verify', ...dir('verifier'), ...joined]);

@@ -38,14 +38,16 @@ test('a CPU is always there, CUDA only with its provider', async () => {
 test('a device that is not here ends the command before it begins, and murmur devices says why', async (t) => {
   const lab = await murmurLab(t);
   const noDriver = { VK_DRIVER_FILES: '/nowhere', VK_ICD_FILENAMES: '/nowhere' };
-  const node = await lab.run(['node', '--device', 'webgpu', '--json', '--data-dir', lab.dataDir('node')], noDriver);
+  const node = await lab.run(['node', '--device', 'webgpu', '--json', '--data-dir', lab.dataDir('node')], {
+    env: noDriver,
+  });
   assert.equal(node.code, 5);
   const { error } = JSON.parse(node.stdout) as { error: { code: string; message: string } };
   assert.equal(error.code, 'DEVICE_UNAVAILABLE');
   assert.match(error.message, /No supported adapters.*vulkaninfo/);
   assert.equal(existsSync(lab.dataDir('node')), false);
 
-  const listed = await lab.run(['devices', '--json'], noDriver);
+  const listed = await lab.run(['devices', '--json'], { env: noDriver });
   const { devices } = JSON.parse(listed.stdout) as { devices: { device: string; usable: boolean; note: string }[] };
   assert.deepEqual(
     devices.map(({ device, usable }) => [device, usable]),

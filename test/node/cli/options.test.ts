@@ -5,7 +5,14 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { test } from 'node:test';
 import { InvalidArgumentError } from 'commander';
-import { defaultDataDir, parseBytes, parseCount, parsePort, parsePositive } from '../../../node/cli/options.ts';
+import {
+  defaultDataDir,
+  MAX_COUNT,
+  parseBytes,
+  parseCount,
+  parsePort,
+  parsePositive,
+} from '../../../node/cli/options.ts';
 import { createProgram } from '../../../node/cli/program.ts';
 
 test('sizes take decimal and binary units', () => {
@@ -17,7 +24,8 @@ test('sizes take decimal and binary units', () => {
 });
 
 test('counts are whole and bounded, ports leave room for the WebSocket beside them', () => {
-  assert.deepEqual(['0', '7', '999999999'].map(parseCount), [0, 7, 999_999_999]);
+  assert.deepEqual(['0', '7', String(MAX_COUNT)].map(parseCount), [0, 7, MAX_COUNT]);
+  assert.throws(() => parseCount(String(MAX_COUNT + 1)), InvalidArgumentError);
   for (const text of ['', '-1', '1.5', '1e3', '9999999999', ' 1', 'x']) {
     assert.throws(() => parseCount(text), InvalidArgumentError, text);
   }
