@@ -39,15 +39,18 @@ export async function runHonest(
   onProgress?.(part, before?.done ?? 0, count);
   await pipeline(
     chunksOf(count, pairs.length, before?.done ?? 0),
-    async (chunk): Promise<readonly Told[]> => {
+    async (chunk) => {
+      const pair = pairOf(chunk);
       const assigned = assign(truth, part, chunk.from, chunk.size);
       const requests = assigned.map(({ request }) => request);
-      const drawn = await generate(pairOf(chunk).made, truth.policyRoot, sampling, requests, signal);
-      return assigned.map((of, g) => ({ assigned: of, sequences: drawn[g]!, lied: drawn[g]!.map(() => false) }));
+      const drawn = await generate(pair.made, truth.policyRoot, sampling, requests, signal);
+      const told = assigned.map((of, g): Told => {
+        return { assigned: of, sequences: drawn[g]!, lied: drawn[g]!.map(() => false) };
+      });
+      return { told, replayed: await replay(pair.replayed, truth.policyRoot, sampling, told, signal) };
     },
-    async (told, chunk) => {
+    ({ told, replayed }, chunk) => {
       const pair = pairOf(chunk);
-      const replayed = await replay(pair.replayed, truth.policyRoot, sampling, told, signal);
       told.forEach((group, g) => {
         const judged = judgeGroup(truth, group, replayed[g]!, limits, scratch);
         pair.groups++;

@@ -63,11 +63,13 @@ async function tellAndJudge(
     chunksOf(lieGroups, 1, before?.done ?? 0),
     async ({ from, size }) => {
       const told = await tell(lie, truth, run, liar, assign(truth, lie.name, from, size), signal);
-      const own = asksLiarsModel(lie) ? await replay(liar, run.policyRoot, run.sampling, told, signal) : null;
-      return { told, own };
+      const [own, replayed] = await Promise.all([
+        asksLiarsModel(lie) ? replay(liar, run.policyRoot, run.sampling, told, signal) : null,
+        replay(verifier, truth.policyRoot, honestSampling(truth), told, signal),
+      ]);
+      return { told, own, replayed };
     },
-    async ({ told, own }, { from, size }) => {
-      const replayed = await replay(verifier, truth.policyRoot, honestSampling(truth), told, signal);
+    ({ told, own, replayed }, { from, size }) => {
       told.forEach((group, g) => {
         // The better of two tries is often the first: then nothing false was told.
         if (!group.lied.includes(true)) return;

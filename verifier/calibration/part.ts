@@ -1,11 +1,12 @@
-// One part of a calibration: groups made and judged chunk by chunk, the next made while one is judged. What is done is plain data
+// One part of a calibration: groups made and judged chunk by chunk, later ones made while one is judged. What is done is plain data
 // after each chunk, so that a part that was stopped goes on with its next chunk and comes to the same counts.
 
 import type { TallyState } from './tally.ts';
 import type { ChanceSums } from './theory.ts';
 
-/** Groups in flight at once: what is generated while the ones before are judged. */
 const CHUNK_GROUPS = 64;
+/** Chunks in flight: one is generated, one replayed, one waits while another is judged. */
+const CHUNKS_AHEAD = 3;
 
 export interface PairCounts {
   readonly groups: number;
@@ -48,23 +49,30 @@ export function chunksOf(count: number, least: number, done: number): Chunk[] {
   return chunks;
 }
 
-/** Makes the next chunk while the one before is consumed, in order. Both are settled when it throws. */
+/**
+ * Consumes chunks in order while later ones are made. All that was begun is settled when it throws.
+ * @param make whatever waits for an engine: a thread that is free finds the work of another chunk
+ */
 export async function pipeline<T>(
   chunks: readonly Chunk[],
   make: (chunk: Chunk) => Promise<T>,
-  consume: (made: T, chunk: Chunk) => Promise<void>,
+  consume: (made: T, chunk: Chunk) => void,
 ): Promise<void> {
-  let ahead = chunks.length > 0 ? make(chunks[0]!) : null;
-  for (const [k, chunk] of chunks.entries()) {
-    const made = await ahead!;
-    const next = k + 1 < chunks.length ? make(chunks[k + 1]!) : null;
-    next?.catch(() => undefined); // told when it is awaited
-    try {
-      await consume(made, chunk);
-    } catch (error) {
-      await next?.catch(() => undefined);
-      throw error;
+  const ahead: Promise<T>[] = [];
+  const begin = (chunk: Chunk | undefined): void => {
+    if (chunk === undefined) return;
+    const making = make(chunk);
+    making.catch(() => undefined); // told when it is awaited
+    ahead.push(making);
+  };
+  for (const chunk of chunks.slice(0, CHUNKS_AHEAD)) begin(chunk);
+  try {
+    for (const [k, chunk] of chunks.entries()) {
+      const made = await ahead.shift()!;
+      begin(chunks[k + CHUNKS_AHEAD]);
+      consume(made, chunk);
     }
-    ahead = next;
+  } finally {
+    await Promise.allSettled(ahead);
   }
 }
