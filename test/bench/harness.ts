@@ -35,7 +35,7 @@ export interface Figure {
 export interface BenchContext {
   /** threads of ONNX Runtime */
   readonly threads: number;
-  /** how many inputs fuzzing gives each decoder; null: its default */
+  /** how many inputs fuzzing gives each decoder, how many groups a calibration holds against limits; null: the default */
   readonly inputs: number | null;
   /** how long a long benchmark watches; null: its default */
   readonly minutes: number | null;

@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { calibrationLarge } from './calibration-large.ts';
 import { demo } from './demo.ts';
 import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
@@ -27,6 +28,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   demo,
   fuzzing,
   soak,
+  calibrationLarge,
 ];
 
 /** Runnable threads from which on speeds are not this program's alone. */
