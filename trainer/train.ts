@@ -33,6 +33,7 @@ export interface Trainer {
   start(): Promise<void>;
   /** Trains until `stop`, or until the recipe's last step. @returns why it ended */
   run(): Promise<'stopped' | 'finished'>;
+  /** Gives up the step under way, unless its weights have learned already: that one becomes durable and is published. */
   stop(): Promise<void>;
   /** announces the end of the recipe */
   close(): Promise<void>;
@@ -247,6 +248,7 @@ export function createTrainer(components: TrainerComponents, init: TrainerInit):
     },
     async stop() {
       stopping.abort();
+      components.engine.interrupt();
       await running;
       await run?.pool.stop();
     },

@@ -45,7 +45,10 @@ export interface TrainerComponents {
   /** started before the trainer, so that it knows what was published */
   readonly chain: PolicyChain;
   readonly publisher: PolicyPublisher;
-  readonly engine: Pick<TrainingEngine, 'logprobs' | 'update' | 'rehearse' | 'policy' | 'saveCheckpoint' | 'restore'>;
+  readonly engine: Pick<
+    TrainingEngine,
+    'logprobs' | 'update' | 'rehearse' | 'policy' | 'saveCheckpoint' | 'restore' | 'interrupt'
+  >;
   /** replays groups under the policies that made them */
   readonly policies: PolicyEngine;
   readonly records: Records;

@@ -29,6 +29,7 @@ export interface EvaluationContext {
   readonly recipe: ResolvedRecipe;
   readonly tokenizer: Tokenizer;
   readonly sampling: SamplingSettings;
+  readonly signal?: AbortSignal;
 }
 
 /** What is asked, and how it is asked: the same for every policy. */
@@ -61,13 +62,13 @@ export async function heldOutTasks(
   return { problems, requests };
 }
 
-/** Samples one completion a task; judging them gives way to the network. */
+/** Samples one completion a task; judging them gives way to the network. @throws {SwarmError} INTERRUPTED */
 export async function evaluatePolicy(
   context: EvaluationContext,
   { problems, requests }: HeldOutTasks,
   samplesShown: number = 0,
 ): Promise<Evaluation> {
-  const groups = await context.engine.generate(context.policyRoot, context.sampling, requests);
+  const groups = await context.engine.generate(context.policyRoot, context.sampling, requests, context.signal);
   const turn = createTurns();
   let right = 0;
   let tokens = 0;

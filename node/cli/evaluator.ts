@@ -18,6 +18,8 @@ export interface EvaluatorComponents {
   readonly followed: FollowedRecipe;
   readonly tokenizer: Tokenizer;
   readonly emit: EmitEvent;
+  /** gives an evaluation up: INTERRUPTED */
+  readonly signal: AbortSignal;
 }
 
 export interface EvaluatorInit {
@@ -28,7 +30,7 @@ export interface EvaluatorInit {
 }
 
 export function createEvaluator(components: EvaluatorComponents, init: EvaluatorInit): Evaluator {
-  const { engine, followed, tokenizer, emit } = components;
+  const { engine, followed, tokenizer, emit, signal } = components;
   let evaluated = -1;
   let asked: HeldOutTasks | null = null;
   async function evaluate(policyStep: number): Promise<void> {
@@ -39,7 +41,8 @@ export function createEvaluator(components: EvaluatorComponents, init: Evaluator
     await engine.load(files);
     asked ??= await heldOutTasks(followed.known.resolved, tokenizer, init.evalTasks, init.seed);
     const sampling = followed.sampling(tokenizer);
-    const context = { engine, policyRoot: policy.policyRoot, recipe: followed.known.resolved, tokenizer, sampling };
+    const { resolved } = followed.known;
+    const context = { engine, policyRoot: policy.policyRoot, recipe: resolved, tokenizer, sampling, signal };
     const { accuracy, tasks, completionTokensMean } = await evaluatePolicy(context, asked);
     await engine.unload(policy.policyRoot);
     emit({ event: 'evaluation', policyStep, accuracy, tasks, completionTokensMean });

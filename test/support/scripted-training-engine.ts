@@ -4,6 +4,7 @@ import { sha256, utf8 } from '../../node/protocol/bytes.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import type { CheckpointMeta } from '../../trainer/checkpoint.ts';
 import type { PolicySnapshot, TrainingEngine, TrainSequence } from '../../trainer/engine/engine.ts';
+import { interruptedError } from '../../trainer/engine/interruption.ts';
 
 /** What survives a crash. */
 export interface TrainingDisk {
@@ -11,12 +12,17 @@ export interface TrainingDisk {
 }
 
 export interface ScriptedTrainingEngine
-  extends Pick<TrainingEngine, 'logprobs' | 'update' | 'rehearse' | 'policy' | 'saveCheckpoint' | 'restore'> {
+  extends Pick<
+    TrainingEngine,
+    'logprobs' | 'update' | 'rehearse' | 'policy' | 'saveCheckpoint' | 'restore' | 'interrupt'
+  > {
   /** one entry a sequence: its tokens */
   learned(): readonly string[];
   readonly updates: { readonly sequences: readonly TrainSequence[]; readonly scheduleStep: number | undefined }[];
   /** asked before an update: false makes it fail as not finite */
   isFinite: (update: number, sequences: readonly TrainSequence[]) => boolean;
+  /** an update that is asked for now does not end by itself */
+  isSlow: boolean;
 }
 
 /** Root of the weights that have learned this. */
@@ -27,13 +33,18 @@ export function snapshotOf(learned: readonly string[]): PolicySnapshot {
 
 export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngine {
   let learned: readonly string[] = [];
+  const givenUp = Promise.withResolvers<never>();
+  givenUp.promise.catch(() => undefined);
   const engine: ScriptedTrainingEngine = {
     updates: [],
     isFinite: () => true,
+    isSlow: false,
+    interrupt: () => givenUp.reject(interruptedError()),
     learned: () => learned,
     logprobs: async (sequences) => sequences.map(({ tokens }) => new Float32Array(tokens.length).fill(-0.5)),
     async update(sequences, scheduleStep) {
       engine.updates.push({ sequences, scheduleStep });
+      if (engine.isSlow) await givenUp.promise;
       if (!engine.isFinite(engine.updates.length, sequences)) {
         throw new SwarmError('NON_FINITE_STEP', 'the loss is NaN');
       }

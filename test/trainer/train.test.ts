@@ -403,6 +403,26 @@ test('killed at any moment of any step: the restarted trainer goes on, and no gr
   assert.ok(moments > 30, `${moments} moments were tried`);
 });
 
+test('a stop in mid-step gives it up: nothing of it is kept, and the groups are trained once by the next trainer', async (t) => {
+  const disk = newTrainerDisk();
+  const first = bench(t, { disk, maxSteps: 2 });
+  await first.trainer.start();
+  feed(first, 3);
+  first.engine.isSlow = true;
+  const running = first.trainer.run();
+  await until(() => first.engine.updates.length === 1, 'an update is under way');
+  await first.trainer.stop();
+  assert.equal(await running, 'stopped');
+  assert.deepEqual([disk.checkpoints.length, disk.published.size], [1, 1]);
+  assert.equal(first.trainer.counts().pending, 3);
+  const second = bench(t, { disk, maxSteps: 1 });
+  await second.trainer.start();
+  assert.equal(await second.trainer.run(), 'finished');
+  assert.equal(new Set(second.engine.learned()).size, 3 * GROUP_SIZE);
+  assert.equal(second.engine.learned().length, 3 * GROUP_SIZE);
+  assert.equal(second.trainer.counts().trained, 3);
+});
+
 test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {
   const disk = newTrainerDisk();
   const first = trainerBench({ disk, maxSteps: 2 });

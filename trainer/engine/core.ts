@@ -15,6 +15,7 @@ import type { Parameter } from '../optim/adamw.ts';
 import { clipScale, globalNorm } from '../optim/clip.ts';
 import { learningRateAt } from '../optim/schedule.ts';
 import type { EngineSource, SftSequence, TrainingEngine, TrainingEngineInit, TrainSequence } from './engine.ts';
+import { createInterruption, type Interruption } from './interruption.ts';
 import {
   gatherRows,
   type MicroBatch,
@@ -59,17 +60,18 @@ const sum = (values: Iterable<number>): number => {
   return total;
 };
 
-/** Runs every micro-batch and adds up. */
+/** Runs every micro-batch and adds up. @throws INTERRUPTED between two of them */
 async function accumulate(
+  { interruption, maxTokens }: Core,
   runner: GraphRunner,
   sequences: readonly PromptedSequence[],
-  maxTokens: number,
   gridsOf: (batch: MicroBatch) => Grids,
 ): Promise<Totals> {
   const scalars: Record<string, number> = {};
   const logprobs: Float32Array[] = new Array(sequences.length);
   let entropySum = 0;
   for (const batch of microBatches(sequences, maxTokens)) {
+    interruption.check();
     const result = await runner.run(batch, gridsOf(batch));
     for (const [name, value] of Object.entries(result.scalars)) scalars[name] = (scalars[name] ?? 0) + value;
     for (const [index, values] of gatherRows(batch, result.logprobs, (at) => sequences[at]!.tokens.length))
@@ -80,8 +82,8 @@ async function accumulate(
 }
 
 /** The same from zero, gradients included. */
-function accumulateGradients(core: Core, ...args: Parameters<typeof accumulate>): Promise<Totals> {
-  for (const gradient of core.learner.gradients) gradient.fill(0);
+function accumulateGradients(...args: Parameters<typeof accumulate>): Promise<Totals> {
+  for (const gradient of args[0].learner.gradients) gradient.fill(0);
   return accumulate(...args);
 }
 
@@ -91,6 +93,7 @@ interface Core {
   readonly learner: Learner;
   readonly sessions: Sessions;
   readonly maxTokens: number;
+  readonly interruption: Interruption;
 }
 
 function refuseEmpty(sequences: readonly PromptedSequence[]): void {
@@ -109,7 +112,7 @@ async function logprobsUnder(
   if (sequences.length === 0) return [];
   refuseEmpty(sequences);
   const runner = await core.sessions.get(kind);
-  return (await accumulate(runner, sequences.map(completion), core.maxTokens, () => ({}))).logprobs;
+  return (await accumulate(core, runner, sequences.map(completion), () => ({}))).logprobs;
 }
 
 /** @returns the global norm of the gradients. @throws NON_FINITE_STEP */
@@ -147,7 +150,7 @@ async function sft(core: Core, demonstrations: readonly SftSequence[]): ReturnTy
   const counted = sum(sequences.map(({ mask }) => sum(mask!)));
   const weight = 1 / Math.max(1, counted);
   const runner = await core.sessions.get('imitation');
-  const totals = await accumulateGradients(core, runner, sequences, core.maxTokens, (batch) => ({
+  const totals = await accumulateGradients(core, runner, sequences, (batch) => ({
     weights: { data: batch.mask.map((on) => on * weight), columns: batch.width },
   }));
   const learningRate = learningRateAt(core.init.schedule, core.learner.optimizerStep());
@@ -166,7 +169,7 @@ async function policyGradient(
   const recomputed = needsOld ? await logprobsUnder(core, sequences, 'logprobs') : [];
   const reference = core.init.objective.klCoef === 0 ? [] : await logprobsUnder(core, sequences, 'reference');
   const runner = await core.sessions.get('policy');
-  return accumulateGradients(core, runner, sequences.map(completion), core.maxTokens, (batch) => {
+  return accumulateGradients(core, runner, sequences.map(completion), (batch) => {
     const grid = (value: (index: number, k: number) => number) => ({
       data: scatterRows(batch, value),
       columns: batch.width,
@@ -231,7 +234,10 @@ function referenceOf({ frozen, parameters }: Learner): readonly Parameter[] {
  * Opens an engine on this thread; `createTrainingEngine` does so on a thread of its own.
  * @throws UNSUPPORTED_MODEL, MODEL_FILE_MISSING, MODEL_FILE_CORRUPT, MODEL_TENSOR_MISMATCH, NON_FINITE_WEIGHT, ENGINE_FAILED
  */
-export async function openTrainingCore(init: TrainingEngineInit): Promise<TrainingEngine> {
+export async function openTrainingCore(
+  init: TrainingEngineInit,
+  interruption: Interruption = createInterruption(),
+): Promise<TrainingEngine> {
   const { configJson, weights } = await loadSource(init.source);
   const config = parseModelConfig(parseJson(configJson, 'config.json'));
   const { lora } = init;
@@ -241,6 +247,7 @@ export async function openTrainingCore(init: TrainingEngineInit): Promise<Traini
     learner,
     sessions: createSessions(config, init, learner, init.objective.klCoef === 0 ? [] : referenceOf(learner)),
     maxTokens: microBatchTokens(init),
+    interruption,
   };
   const snapshots = createSnapshots(() => learner.policy());
   return {
@@ -249,6 +256,7 @@ export async function openTrainingCore(init: TrainingEngineInit): Promise<Traini
     rehearse: (sequences) => rehearse(core, sequences),
     sft: (sequences) => sft(core, sequences),
     policy: async () => snapshots.take(),
+    interrupt: () => interruption.interrupt(),
     saveCheckpoint: (dir, meta) => saveCheckpoint(dir, learner.checkpoint(meta)),
     async restore(dir) {
       const found = await newestCheckpoint(dir);

@@ -1,8 +1,10 @@
-// A training engine in a worker thread. Invariant: every call is answered or rejected, also when the thread dies.
+// A training engine in a worker thread. Invariants: every call is answered or rejected, also when the thread dies; what is
+// given up is rejected at once, while the thread leaves it after the micro-batch that it is in.
 
 import { createThread, threadFile } from '../../node/model/engine/thread-calls.ts';
 import type { TrainingEngine, TrainingEngineInit } from './engine.ts';
-import type { EngineFunctions } from './thread.ts';
+import { createInterruption, interruptedError } from './interruption.ts';
+import type { EngineFunctions, EngineThreadInit } from './thread.ts';
 
 /**
  * Opens a model for training on a thread of its own.
@@ -11,7 +13,12 @@ import type { EngineFunctions } from './thread.ts';
 export async function createTrainingEngine(init: TrainingEngineInit): Promise<TrainingEngine> {
   // Sources run as .ts, the built package as .js.
   const file = threadFile(import.meta.url, 'thread');
-  const { call, close } = createThread<EngineFunctions>({ name: 'training', file, workerData: init });
+  const interruption = createInterruption();
+  const workerData: EngineThreadInit = { init, interrupted: interruption.flag };
+  const { call, close } = createThread<EngineFunctions>({ name: 'training', file, workerData });
+  const givenUp = Promise.withResolvers<never>();
+  givenUp.promise.catch(() => undefined);
+  const interruptible = <T>(work: Promise<T>): Promise<T> => Promise.race([givenUp.promise, work]);
   try {
     await call('open', []);
   } catch (error) {
@@ -19,13 +26,17 @@ export async function createTrainingEngine(init: TrainingEngineInit): Promise<Tr
     throw error;
   }
   return {
-    logprobs: (...args) => call('logprobs', args),
-    update: (...args) => call('update', args),
-    sft: (...args) => call('sft', args),
+    logprobs: (...args) => interruptible(call('logprobs', args)),
+    update: (...args) => interruptible(call('update', args)),
+    sft: (...args) => interruptible(call('sft', args)),
+    rehearse: (...args) => interruptible(call('rehearse', args)),
     policy: () => call('policy', []),
     saveCheckpoint: (...args) => call('saveCheckpoint', args),
     restore: (...args) => call('restore', args),
-    rehearse: (...args) => call('rehearse', args),
+    interrupt() {
+      interruption.interrupt();
+      givenUp.reject(interruptedError());
+    },
     close,
   };
 }

@@ -114,7 +114,7 @@ export interface TrainingEngine {
   /**
    * One optimizer step on the whole batch.
    * @param scheduleStep step of the learning rate's schedule; default the optimizer's own count
-   * @throws NON_FINITE_STEP: nothing changed; ENGINE_FAILED
+   * @throws NON_FINITE_STEP, INTERRUPTED: nothing changed; ENGINE_FAILED
    */
   update(sequences: readonly TrainSequence[], scheduleStep?: number): Promise<UpdateMetrics>;
   /** The same without the step: nothing changes. @throws NON_FINITE_STEP where `update` would; ENGINE_FAILED */
@@ -124,6 +124,8 @@ export interface TrainingEngine {
   policy(): Promise<PolicySnapshot>;
   /** @returns path of the folder. @throws DISK_FULL */
   saveCheckpoint(dir: string, meta: CheckpointMeta): Promise<string>;
+  /** Gives up what computes gradients or log-probs, and all that comes: INTERRUPTED. Checkpoints are still taken. */
+  interrupt(): void;
   /** Takes up the newest whole checkpoint in `dir`; null, and nothing changes, when there is none. */
   restore(dir: string): Promise<RestoredCheckpoint | null>;
   close(): Promise<void>;

@@ -4,6 +4,14 @@ import { workerData } from 'node:worker_threads';
 import { serveThread } from '../../node/model/engine/thread-calls.ts';
 import { openTrainingCore } from './core.ts';
 import type { TrainingEngine, TrainingEngineInit } from './engine.ts';
+import { createInterruption } from './interruption.ts';
+
+/** What the thread is started with. */
+export interface EngineThreadInit {
+  readonly init: TrainingEngineInit;
+  /** of an Interruption */
+  readonly interrupted: Int32Array<SharedArrayBuffer>;
+}
 
 export interface EngineFunctions extends TrainingEngine {
   /** resolves once the model is open */
@@ -11,7 +19,8 @@ export interface EngineFunctions extends TrainingEngine {
 }
 
 async function openEngine(): Promise<EngineFunctions> {
-  return { ...(await openTrainingCore(workerData as TrainingEngineInit)), open: async () => undefined };
+  const { init, interrupted } = workerData as EngineThreadInit;
+  return { ...(await openTrainingCore(init, createInterruption(interrupted))), open: async () => undefined };
 }
 
 serveThread('training', openEngine(), (engine) => engine.close());

@@ -39,7 +39,7 @@ function greeting(
   return [
     `Starting a swarm of ${count} processes on 127.0.0.1: a trainer, a verifier, ${nodes}${liar} (seed ${told.seed}).`,
     what,
-    `Ctrl-C stops everything. Logs and data: ${told.dataDir}`,
+    `Ctrl-C stops everything, twice at once. Logs and data: ${told.dataDir}`,
     '',
     '',
   ].join('\n');
@@ -60,7 +60,8 @@ export async function demo(options: DemoOptions): Promise<number> {
   const dataDir = resolve(options.dataDir ?? join(defaultDataDir(), `demo-${stamp}`));
   await choosePlacement(options, 'alone');
   const interrupt = new AbortController();
-  const onSignal = (): void => interrupt.abort();
+  const hurry = new AbortController();
+  const onSignal = (): void => (interrupt.signal.aborted ? hurry : interrupt).abort();
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   const recipeFile = join(dataDir, 'recipe.json');
   const { recipe, folder, parameters } = await writeDemoRecipe({
@@ -81,6 +82,7 @@ export async function demo(options: DemoOptions): Promise<number> {
     device: options.device,
     out: process.stdout,
     signal: interrupt.signal,
+    hurry: hurry.signal,
   });
   if (options.jsonFile !== undefined) await writeFile(options.jsonFile, `${JSON.stringify(result.summary, null, 2)}\n`);
   process.stdout.write(renderSummary(result.summary, dataDir, result.learned));

@@ -29,11 +29,14 @@ export interface SwarmProcess {
   first<E extends RoleEvent['event']>(event: E): Promise<Extract<RoleEvent, { event: E }>>;
   /** asks it to end (Ctrl-C); kills it after the grace time */
   stop(): Promise<number>;
+  kill(): void;
 }
 
 export interface ProcessSet {
   start(name: string, args: readonly string[]): SwarmProcess;
   stopAll(): Promise<void>;
+  /** ends every process at once */
+  killAll(): void;
 }
 
 /**
@@ -51,6 +54,9 @@ export function createProcessSet(logDir: string, onEvent: (name: string, event: 
     },
     async stopAll() {
       await Promise.all([...running].map((child) => child.stop()));
+    },
+    killAll() {
+      for (const child of running) child.kill();
     },
   };
 }
@@ -110,6 +116,7 @@ function startProcess(
       return new SwarmError(cause, `the ${name} ended by itself (code ${code})${why}; see ${log}`, { code, log });
     },
     stop: () => stopChild(child, exited),
+    kill: () => void child.kill('SIGKILL'),
   };
   return process_;
 }

@@ -24,6 +24,8 @@ export interface DemoInit extends DemoAim {
   readonly out: NodeJS.WriteStream;
   readonly device: Device;
   readonly signal: AbortSignal;
+  /** aborts when even a clean end takes too long */
+  readonly hurry: AbortSignal;
 }
 
 export interface DemoResult {
@@ -55,6 +57,7 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
   };
   const processes = createProcessSet(init.dataDir, onEvent);
   init.signal.addEventListener('abort', () => wake(), { once: true });
+  init.hurry.addEventListener('abort', () => processes.killAll(), { once: true });
   try {
     const trainer = await startSwarm(processes, init);
     let trainerCode: number | null = null;

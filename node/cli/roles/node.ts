@@ -29,7 +29,7 @@ export async function runNode(options: NodeOptions): Promise<number> {
       memoryBytes: options.memory,
       logger: context.participant.logger,
     });
-    context.onStop(() => engine.close());
+    context.onStop(() => context.waitLast(engine.close()));
     const prover = createProver();
     context.onStop(() => prover.close());
     let worker: RolloutWorker | null = null;

@@ -1,5 +1,6 @@
 // The life of a long-running role: join, serve the control socket, work, end cleanly on Ctrl-C.
-// Invariant: whatever was started is stopped in reverse order; a second Ctrl-C ends the process at once.
+// Invariants: whatever was started is stopped in reverse order; a second Ctrl-C ends the process at once; after one, what
+// computes is waited for no longer than THREADS_GRACE_MS, everything that keeps state until it is done.
 
 import { rm } from 'node:fs/promises';
 import type { RecipeModel } from '../../../recipes/sections.ts';
@@ -11,6 +12,7 @@ import { createReporter, type EmitEvent } from '../events.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
 import { participantInspector, type RoleView, saveStatus } from '../inspect-participant.ts';
 import { INSPECT_METHODS, type InspectMethod } from '../inspector.ts';
+import { endBySignal } from '../interrupt.ts';
 import type { NetworkOptions } from '../options.ts';
 import { createParticipant, type Participant } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
@@ -24,6 +26,8 @@ export interface RoleContext {
   readonly signal: AbortSignal;
   /** called in reverse order at the end */
   onStop(step: () => Promise<void> | void): void;
+  /** What computes and keeps nothing is ending: waited for when all else has stopped, after Ctrl-C not for long. */
+  waitLast(ended: Promise<void>): void;
   /** ends the role as if it had been asked to */
   finish(): void;
   /** ends the role with an error */
@@ -35,6 +39,8 @@ export interface Role {
 }
 
 const STATUS_EVERY_MS = 5_000;
+/** A thread leaves when the graph that it runs has ended: tens of seconds of a large model's training. */
+const THREADS_GRACE_MS = 2_000;
 
 /** Runs a role until it is interrupted or finishes by itself. @returns the exit code */
 export async function runRole(
@@ -44,17 +50,18 @@ export async function runRole(
   const emit = createReporter(options.json, process.stdout);
   const logger = createLogger(options.logLevel);
   const ending = new AbortController();
-  let interrupted = false;
+  let interruptedBy: NodeJS.Signals | null = null;
   let failure: { readonly error: unknown } | null = null;
-  const onSignal = (): void => {
-    if (interrupted) process.exit(EXIT_INTERRUPTED);
-    interrupted = true;
+  const onSignal = (signal: NodeJS.Signals): void => {
+    if (interruptedBy !== null) endBySignal(signal);
+    interruptedBy = signal;
     ending.abort();
   };
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
   // Whoever reads us is gone (a killed demo, a closed pipe): nobody would ever stop us.
   process.stdout.on('error', () => ending.abort());
   const stops: (() => Promise<void> | void)[] = [];
+  const threads: Promise<void>[] = [];
   const participant = await createParticipant({ emit, logger }, options);
   const starting = Promise.withResolvers<Role>();
   try {
@@ -73,6 +80,7 @@ export async function runRole(
       emit,
       signal: ending.signal,
       onStop: (step) => void stops.push(step),
+      waitLast: (ended) => void threads.push(ended),
       finish: () => ending.abort(),
       fail(error) {
         // What the end itself cut short is no failure.
@@ -98,6 +106,12 @@ export async function runRole(
   }
   if (failure !== null) throw (failure as { readonly error: unknown }).error;
   emit({ event: 'stopped' });
+  const ended = Promise.all(threads).then(() => true);
+  if (interruptedBy === null) await ended;
+  else if (!(await Promise.race([ended, systemClock.sleep(THREADS_GRACE_MS).then(() => false)]))) {
+    endBySignal(interruptedBy);
+    return EXIT_INTERRUPTED;
+  }
   return EXIT_OK;
 }
 

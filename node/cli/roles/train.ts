@@ -72,7 +72,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
       memoryBytes: options.memory,
       logger: participant.logger,
     });
-    context.onStop(() => engine.close());
+    context.onStop(() => context.waitLast(engine.close()));
     const checker = createReplayChecker();
     context.onStop(() => checker.close());
     const host: TrainerHost = {
@@ -226,6 +226,7 @@ async function trainOne(
   context.signal.addEventListener('abort', onAbort, { once: true });
   try {
     await onTraining(training);
+    await training.evaluator.atStart(training.trainer.state().policyStep);
     const ended = context.signal.aborted ? 'stopped' : await training.trainer.run();
     if (ended === 'finished') await training.evaluator.atEnd(training.trainer.state().policyStep);
   } finally {
@@ -282,7 +283,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
     },
     { recipe, texts },
   );
-  const evaluator = createEvaluator({ engine: evaluated, followed, tokenizer, emit }, options);
+  const evaluator = createEvaluator({ engine: evaluated, followed, tokenizer, emit, signal: context.signal }, options);
   const provisioning = createProvisioning(recipe.recipe.grpo);
   const ownKey = toHex(participant.keyPair.publicKey);
   const trainer = createTrainer(
@@ -321,7 +322,6 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
   );
   await trainer.start();
   if (options.verify) host.verifiers.set(recipe.recipeIdHex, await startVerifier(context, host, followed));
-  await evaluator.atStart(trainer.state().policyStep);
   return {
     known,
     trainer,
@@ -330,7 +330,9 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       await trainer.stop();
       await host.verifiers.get(recipe.recipeIdHex)?.stop();
       host.verifiers.delete(recipe.recipeIdHex);
-      for (const each of [policies, evaluated, engine]) await each.close();
+      context.waitLast(engine.close());
+      // At the end of the role the shared engine closes with all its policies.
+      if (!context.signal.aborted) for (const each of [policies, evaluated]) await each.close();
     },
   };
 }

@@ -29,7 +29,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
       memoryBytes: options.memory,
       logger: context.participant.logger,
     });
-    context.onStop(() => engine.close());
+    context.onStop(() => context.waitLast(engine.close()));
     const checker = createReplayChecker();
     context.onStop(() => checker.close());
     const workers: VerifierWorkers = { engine: shareEngine(engine), checker };
@@ -107,7 +107,8 @@ export async function startVerifier(
     ...verifier,
     async stop() {
       await verifier.stop();
-      await engine.close();
+      // At the end of the role the engine closes with all its policies.
+      if (!signal.aborted) await engine.close();
     },
   };
 }

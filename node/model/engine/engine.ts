@@ -108,7 +108,12 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     const id = nextId++;
     const { promise, resolve, reject } = Promise.withResolvers<EngineAnswers[K]>();
     pending.set(id, { resolve, reject, onToken });
-    const abort = (): void => worker.postMessage({ abort: id });
+    const abort = (): void => {
+      // The thread hears of it when its pass has ended; who gave up does not wait for that.
+      worker.postMessage({ abort: id });
+      pending.delete(id);
+      reject(interrupted());
+    };
     signal?.addEventListener('abort', abort, { once: true });
     worker.ref();
     try {

@@ -290,6 +290,38 @@ test('a snapshot counts the bits that changed since the one before', async () =>
   await engine.close();
 });
 
+test('a step that is given up changes nothing, and what it had learned before can still be kept', async () => {
+  const engine = await openTrainingCore(initOf({ microBatchTokens: 1 }));
+  const batch = await onPolicy(engine);
+  await engine.update(batch);
+  const learned = await weightsOf(engine);
+  const half = engine.update(batch);
+  // Four micro-batches of which the first is under way.
+  engine.interrupt();
+  await assert.rejects(half, (error) => isSwarmError(error, 'INTERRUPTED'));
+  await assert.rejects(engine.logprobs(completions()), (error) => isSwarmError(error, 'INTERRUPTED'));
+  assert.deepEqual(await weightsOf(engine), learned);
+  const checkpoints = join(dir, 'interrupted');
+  await engine.saveCheckpoint(checkpoints, { step: 1, recipeId: 'r', consumed: [], extra: null });
+  await engine.close();
+  const again = await openTrainingCore(initOf({ microBatchTokens: 1 }));
+  await again.restore(checkpoints);
+  assert.deepEqual(await weightsOf(again), learned);
+  await again.close();
+});
+
+test('a thread that is interrupted rejects at once and still saves what it has', async () => {
+  const engine = await createTrainingEngine(initOf({ microBatchTokens: 1 }));
+  const batch = await onPolicy(engine);
+  const learned = await weightsOf(engine);
+  const long = engine.update(Array.from({ length: 50 }, () => batch).flat());
+  engine.interrupt();
+  await assert.rejects(long, (error) => isSwarmError(error, 'INTERRUPTED'));
+  await assert.rejects(engine.update(batch), (error) => isSwarmError(error, 'INTERRUPTED'));
+  assert.deepEqual(await weightsOf(engine), learned);
+  await engine.close();
+});
+
 test('the thread gives the same results and the same errors, and closes', async () => {
   const here = await openTrainingCore(initOf());
   const there = await createTrainingEngine(initOf());
