@@ -14,7 +14,8 @@ import { errorText, SwarmError } from '../node/protocol/errors.ts';
 const FORMAT = 'murmuration-checkpoint-1';
 const STATE_FILE = 'state.json';
 const TENSOR_FILES = ['weights.safetensors', 'first-moments.safetensors', 'second-moments.safetensors'] as const;
-const DEFAULT_KEEP = 3;
+/** The newest, and one to fall back to. */
+const DEFAULT_KEEP = 2;
 const READ_BYTES = 1 << 20;
 
 export type JsonValue =
@@ -80,8 +81,9 @@ async function writeFlushed(openFile: OpenFile, path: string, pieces: Iterable<U
   const handle = await openFile(path, 'w');
   try {
     for (const piece of pieces) {
-      hash.update(piece);
-      await handle.writeFile(piece);
+      const written = handle.writeFile(piece);
+      hash.update(piece); // while it is being written
+      await written;
     }
     await handle.sync();
   } finally {
