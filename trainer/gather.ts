@@ -1,5 +1,7 @@
 // Waiting for a batch: until enough useful groups are here, or the recipe's patience has ended and there is at least one.
 // Source: spec/grpo.md "Staleness" (lag is judged when the batch is formed), "Exactly once" (order); spec/wire.md (maxStepWaitMs).
+// With `deterministic` neither clocks nor the order of arrival have a say: a batch is full, and it is chosen when every group
+// that was announced is settled. So it is a function of the policy and of the accepted groups.
 // Invariant: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs.
 
 import type { Clock, Logger } from '../node/protocol/ports.ts';
@@ -33,14 +35,22 @@ export interface Gathered {
   readonly replayingMs: number;
 }
 
+/** What is gathered for. */
+export interface GatherInit {
+  readonly recipe: ResolvedRecipe['recipe'];
+  readonly state: RunState;
+  /** default false */
+  readonly deterministic?: boolean | undefined;
+}
+
 /** @returns null when the signal ended the wait */
 export async function gatherBatch(
   components: GatherComponents,
-  recipe: ResolvedRecipe['recipe'],
-  state: RunState,
+  init: GatherInit,
   signal: AbortSignal,
 ): Promise<Gathered | null> {
   const { pool, replays, publication, clock, logger } = components;
+  const { recipe, state, deterministic = false } = init;
   const { promptsPerStep } = recipe.grpo;
   const { maxLagSteps, maxStepWaitMs } = recipe.staleness;
   const startMs = clock.nowMs();
@@ -51,9 +61,10 @@ export async function gatherBatch(
 
   while (!signal.aborted) {
     await pool.expire(state.policyStep);
-    const isLate = clock.nowMs() - startMs >= maxStepWaitMs;
+    const isLate = !deterministic && clock.nowMs() - startMs >= maxStepWaitMs;
     const ready = pool.ready();
-    const isEnough = batch.length + ready.length >= promptsPerStep || (isLate && ready.length > 0);
+    const isFull = batch.length + ready.length >= promptsPerStep;
+    const isEnough = deterministic ? isFull && pool.unsettled() === 0 : isFull || (isLate && ready.length > 0);
     if (isEnough) {
       const chosen = chooseBatch(ready, {
         count: promptsPerStep - batch.length,
@@ -79,7 +90,8 @@ export async function gatherBatch(
     // What waits may never be judged or come: after the recipe's patience it is not counted on.
     const patienceMs = pool.waiting() < promptsPerStep ? HUNGRY_MS : maxStepWaitMs;
     if (clock.nowMs() - askedMs >= patienceMs) {
-      await publication.askForMore(state);
+      if (deterministic && isFull) logger.warn({ unsettled: pool.unsettled() }, 'waiting for verdicts and bodies');
+      else await publication.askForMore(state);
       askedMs = clock.nowMs();
       if (areSlotsUsed(pool, recipe, state)) logger.warn({ policyStep: state.policyStep }, NOTHING_TO_LEARN);
     }

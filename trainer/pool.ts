@@ -78,6 +78,8 @@ export interface Pool extends Startable {
   giveBack(groups: readonly ReadyGroup[]): void;
   /** groups not ended */
   waiting(): number;
+  /** groups announced that are neither ended, ready nor taken: their verdict or their body is still to come */
+  unsettled(): number;
   /** keys whose groups came for one of the last policy steps */
   activePeers(policyStep: number): number;
   /** groups announced for a policy step so far, ended or not */
@@ -317,6 +319,12 @@ class GroupPool implements Pool {
 
   waiting(): number {
     return this.#entries.size;
+  }
+
+  unsettled(): number {
+    let count = 0;
+    for (const { body, isTaken } of this.#entries.values()) if (body === null && !isTaken) count += 1;
+    return count;
   }
 
   activePeers(policyStep: number): number {

@@ -61,7 +61,7 @@ async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | n
 
   // Wait for a batch: accepted groups within maxLag, in an order that nobody can choose, log-probs recomputed under the
   // policy that sampled them.
-  const gathered = await gatherBatch({ ...components, ...run }, recipe, before, signal);
+  const gathered = await gatherBatch({ ...components, ...run }, { ...init, recipe, state: before }, signal);
   if (gathered === null) return null;
   const { groups } = gathered;
   time();

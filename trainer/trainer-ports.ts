@@ -77,6 +77,8 @@ export interface TrainerInit {
   readonly maxSteps?: number;
   /** announce the end of the recipe at maxSteps; default true */
   readonly closeAtEnd?: boolean;
+  /** makes a batch a function of the policy and the accepted groups (gather.ts); default false */
+  readonly deterministic?: boolean;
   /** told of every step, and waited for */
   readonly onStep?: (metrics: StepMetrics) => void | Promise<void>;
 }

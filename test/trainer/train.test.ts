@@ -350,6 +350,47 @@ test('the order of the batch does not depend on arrival', async (t) => {
   assert.deepEqual(orders[0], orders[1]);
 });
 
+test('deterministic: the same groups give the same batches, whenever their verdicts come', async (t) => {
+  const runs: (readonly string[])[] = [];
+  for (const order of [
+    [0, 1, 2, 3, 4, 5, 6],
+    [6, 2, 5, 1, 4, 0, 3],
+  ]) {
+    const made = bench(t, { maxSteps: 2, deterministic: true });
+    await made.trainer.start();
+    const running = made.trainer.run();
+    const announced = [];
+    for (let slot = 0; slot < 7; slot++) {
+      announced.push(await made.announce({ peer: PEERS[slot % 3]!, policyStep: 0, slot }));
+    }
+    for (const at of order) {
+      // A rejected group is settled too.
+      await made.judge(announced[at]!, at === 3 ? 'reject' : 'accept');
+      await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+    await running;
+    runs.push(made.engine.learned());
+    assert.equal(made.trainer.counts().trained, 6);
+  }
+  assert.equal(runs[0]!.length, 6 * GROUP_SIZE);
+  assert.deepEqual(runs[0], runs[1]);
+});
+
+test('deterministic: no patience cuts a batch short', async (t) => {
+  const clock = fakeClock();
+  const made = bench(t, { maxSteps: 1, clock, deterministic: true });
+  await made.trainer.start();
+  const running = made.trainer.run();
+  for (const slot of [0, 1]) await made.accepted({ peer: PEERS[slot]!, policyStep: 0, slot });
+  await clock.advance(500_000);
+  assert.equal(made.steps.length, 0);
+  assert.ok(made.announced.length >= 1, 'more is asked for');
+  await made.accepted({ peer: PEERS[2]!, policyStep: 0, slot: 2 });
+  await clock.advance(1_000);
+  await running;
+  assert.equal(made.steps[0]!.groups, 3);
+});
+
 async function finish(disk: TrainerDisk): Promise<TrainerBench> {
   const made = trainerBench({ disk, maxSteps: 2 });
   await made.trainer.start();

@@ -17,6 +17,7 @@ export interface TrainOptions extends NetworkOptions, ComputeOptions {
   readonly accept: 'author' | 'all' | 'none';
   readonly verify: boolean;
   readonly recompute: boolean;
+  readonly deterministic: boolean;
   readonly evalEvery: number;
   readonly evalTasks: number;
   readonly maxSteps?: number;
@@ -38,6 +39,11 @@ export function trainCommand(): Command {
     )
     .option('--no-verify', 'run no verifier inside; the recipe must name others')
     .option('--recompute', 'compute activations anew on the way back: less memory, a third more time', false)
+    .option(
+      '--deterministic',
+      'make a batch a function of the accepted groups: full batches only, chosen when all that is announced has its verdict; one thread',
+      false,
+    )
     .option('--eval-every <steps>', 'evaluate on held-out tasks every so many steps, 0 for never', parseCount, 10)
     .option('--eval-tasks <n>', 'held-out tasks of an evaluation', parsePositive, 512)
     .option('--max-steps <n>', 'stop after this policy step', parsePositive)
@@ -50,7 +56,8 @@ ${MODEL_HELP}
 Examples:
   murmur train --recipe arrows                 the smallest swarm: this and one murmur node
   murmur train --accept all --model ./my-llama take anybody's recipes for this model
-  murmur train --recipe my.yaml --no-verify    verifiers are those that the recipe names`,
+  murmur train --recipe my.yaml --no-verify    verifiers are those that the recipe names
+  murmur train --recipe arrows --deterministic the same groups give the same batches, in whatever order they come`,
     )
     .action(async (options: TrainOptions) => {
       const { runTrain } = await import('../roles/train.ts');

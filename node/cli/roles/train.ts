@@ -64,7 +64,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
   const start = await startModel(options.model, source);
   const texts = await readTexts(start.folder);
   const tokenizer = await loadTokenizer(start.folder, (await loadModelConfig(start.folder)).vocabSize);
-  const placement = await choosePlacement(options, 'train');
+  const placement = await choosePlacement(options.deterministic ? oneThread(options) : options, 'train');
   return runRole(options, async (context) => {
     const { participant } = context;
     const engine = createPolicyEngine({
@@ -114,6 +114,14 @@ export async function runTrain(options: TrainOptions): Promise<number> {
       },
     };
   });
+}
+
+/** Sums come out alike on every machine only when nobody shares them out. */
+function oneThread(options: TrainOptions): TrainOptions {
+  if ((options.threads ?? 1) !== 1) {
+    throw new SwarmError('USAGE', '--deterministic computes on one thread: leave --threads out');
+  }
+  return { ...options, threads: 1 };
 }
 
 async function readTexts(folder: string): Promise<ModelTexts> {
@@ -312,6 +320,7 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       checkpointDir: join(options.dataDir, 'checkpoints', recipe.recipeIdHex),
       ...(options.verify ? { ownVerifier: ownKey } : {}),
       ...(options.maxSteps === undefined ? {} : { maxSteps: options.maxSteps }),
+      deterministic: options.deterministic,
       onStep: async (metrics) => {
         tellStep(emit, metrics, participant.inbox.ignoredCounts());
         const provision = provisioning.look(metrics);

@@ -84,6 +84,7 @@ test('addresses, network names and lies are refused before anything is started',
     ['USAGE', ['node', '--network', 'no/slash']],
     ['USAGE', ['node', '--alter-weights', '0.1']],
     ['USAGE', ['node', '--loopback', '--alter-weights', 'much']],
+    ['USAGE', ['train', '--deterministic', '--threads', '2']],
   ];
   for (const [code, args] of refused) {
     const run = await runInProcess([...args, '--data-dir', dir, '--json', '--log-level', 'error']);
