@@ -121,6 +121,7 @@ export function createIntake(
     const answer = 'answer' in body ? body : checkBody(context, announcement, body);
     if ('answer' in body || answer.answer !== 'accept') return await closeLane(job, answer);
     lanes.pass(peer, lane.policyStep, announcement.slot, clock.nowMs());
+    standing.noteSlot(peer, lane.policyStep, announcement.slot);
     await choose(job, body);
     for (const other of copies.seen(groupIdHex, peer, lane.policyStep, body)) lookClosely(other, job);
     if (isFinal(job)) return;
@@ -188,7 +189,10 @@ export function createIntake(
       const { policyStep, slot } = job.announcement;
       if (verdict.code !== null && CLOSING.has(verdict.code)) lanes.close(job.peer, policyStep, verdict.code);
       else if (verdict.code !== null && ENDING.has(verdict.code)) lanes.endAt(job.peer, policyStep, slot);
-      else lanes.pass(job.peer, policyStep, slot, clock.nowMs());
+      else {
+        lanes.pass(job.peer, policyStep, slot, clock.nowMs());
+        standing.noteSlot(job.peer, policyStep, slot);
+      }
     },
     closeStalled() {
       for (const lane of lanes.stalled(clock.nowMs() - bodyTimeoutMs)) {

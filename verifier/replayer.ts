@@ -128,8 +128,8 @@ export function createReplayer(
     const { softMisses, tokens, ...answer } = verdict;
     const isAbused = standing.countSlack(peer, tokens, softMisses);
     if (!isAbused || answer.answer === 'reject') return answer;
-    const { softMisses: measured, checkedTokens } = standing.of(peer);
-    return reject('SLACK_ABUSED', { sequence, measured, note: `soft misses in ${checkedTokens} tokens` });
+    const { softMisses: measured, slackTokens } = standing.of(peer);
+    return reject('SLACK_ABUSED', { sequence, measured, note: `soft misses in ${slackTokens} tokens` });
   }
 }
 

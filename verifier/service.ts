@@ -247,6 +247,7 @@ async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
     await deleteBody(store, toHex(announcement.bodyHash));
   }
   await secrets.showBefore(oldest);
+  await parts.standing.forgetIdle();
   await doubt.forgetBefore(oldest);
   const wanted = new Set<string>();
   const newest = chain.announced()?.policyStep ?? oldest;

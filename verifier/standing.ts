@@ -1,11 +1,33 @@
 // What each peer has earned with this verifier: probation, trust, quarantine, and how much of the slack it used.
-// Source: spec/rollouts.md "Order of checks" and "Limits have two sides"; "Replay" question 1 (SLACK_ABUSED). Thin: verdicts of others do not enter.
+// Source: spec/rollouts.md "Order of checks" and "Limits have two sides"; "Replay" question 1 (SLACK_ABUSED). Verdicts of others
+// do not enter: those are verifier-standing.ts's.
 // Invariant: every change is on disk before the next is asked for (`record` resolves after the write).
+//
+// Probability of a whole replay. P = probationGroups. On probation 1; after n accepted groups since
+//     w(n) = max(pMin, 1 − trust) = max(pMin, P / (n + P)),   trust = n / (n + P)
+// so that as many more accepted groups as probation had halve the doubt.
+//
+// Decay. While a peer is away, n halves every TRUST_HALF_LIFE_STEPS policy steps: its key may be somebody else's by now. When less
+// than one group is left of n, and it was away for at least one half-life, probation begins anew.
+//
+// How many false groups pass before a liar is caught. He lies in each group with a chance of q. A false group is caught with a
+// chance of c when replayed whole and of s by one secret sequence of it (s = c when all its sequences are false, c/G when one is),
+// so at its n-th turn with d(n) = w(n)·c + (1 − w(n))·s, where w = 1 for the first P groups. A turn ends in a catch with a chance
+// of q·d(n), and in a false group that passes with q·(1 − d(n)); hence, until he is first caught,
+//     N(q) = Σ_n q · (1 − d(n)) · Π_{i<n} (1 − q · d(i))
+// He is caught some time, so Σ_n q·d(n)·Π_{i<n}(1 − q·d(i)) = 1, and with d = pMin·c + (1 − pMin)·s, the least of all d(n),
+//     N(q) ≤ (1 − d) / d   for every q: a sleeper, who lies only once w = pMin, gets just that and nobody gets more
+// (pMin 0.1, c = 1: nothing, if all his sequences lie; 5.4 groups, if one of 16 does). To fall to pMin takes P/pMin − P accepted
+// groups after probation, P/pMin in all. An exact check then quarantines him, and a new key costs as much again: of what a sleeper
+// sends at most a share of (1 − d)/d ÷ (P/pMin + (1 − d)/d) is false and passes (P 8: 6 %). Of that, what is not yet consumed when he
+// is caught is dropped as well. A numerical check leaves him the key, on probation: the same, but that the first catch costs P/pMin
+// more honest groups instead of a key.
 
 import { fromUtf8, utf8 } from '../node/protocol/bytes.ts';
 import { type CheckCode, NUMERICAL_CODES } from '../node/protocol/check.ts';
 import type { Records } from '../node/protocol/ports.ts';
 import { atLeast } from './binomial.ts';
+import { createSlotShares } from './slot-shares.ts';
 
 /** Checked tokens over which soft misses are counted (spec/rollouts.md). */
 export const SLACK_WINDOW_TOKENS = 4096;
@@ -14,6 +36,9 @@ export const SLACK_SIGNIFICANCE = 1e-6;
 /** Honest soft misses per token, as a share of δ: engines that need more than a tenth of δ are not calibrated. Our own. */
 export const HONEST_SLACK_SHARE = 0.1;
 
+/** Away for so many policy steps, a peer keeps half of what it earned. Our own: hours of a small swarm. */
+export const TRUST_HALF_LIFE_STEPS = 100;
+
 export interface PeerStanding {
   readonly peer: string;
   /** groups wholly replayed without a fault since probation began */
@@ -21,19 +46,30 @@ export interface PeerStanding {
   readonly onProbation: boolean;
   /** whether a numerical rejection began this probation */
   readonly secondChance: boolean;
-  /** accepted groups since probation ended */
+  /** groups that probation takes */
+  readonly probationGroups: number;
+  /** accepted groups since probation ended, as far as they still count */
   readonly passedSince: number;
   /** 0 … 1 */
   readonly trust: number;
   /** probability that the next group is replayed whole */
   readonly wholeProbability: number;
-  /** last policy step of the quarantine, null when there is none */
+  /** last policy step of the quarantine, null when there is none (any more) */
   readonly quarantinedUntilStep: number | null;
   readonly acceptedGroups: number;
   readonly rejectedGroups: number;
   readonly lastCode: CheckCode | null;
+  /** groups of which every sequence was replayed */
+  readonly wholeGroups: number;
+  /** completion tokens replayed */
   readonly checkedTokens: number;
+  /** tokens over which soft misses are counted, and those of them that passed only through the widening */
+  readonly slackTokens: number;
   readonly softMisses: number;
+  /** share of the slots that others fill which this peer leaves out (slot-shares.ts); null while there is nobody to compare with */
+  readonly slotsLeftOut: number | null;
+  /** policy step of its last accepted or rejected group */
+  readonly lastStep: number;
 }
 
 /** What happened to one group. */
@@ -58,6 +94,10 @@ export interface Standing {
   record(peer: string, outcome: GroupOutcome): Promise<boolean>;
   /** two unlike groups for one slot: back to probation */
   restartProbation(peer: string, code: CheckCode): Promise<void>;
+  /** the body of a slot passed stage 1; kept in memory only */
+  noteSlot(peer: string, policyStep: number, slot: number): void;
+  /** lets go of peers of whom nothing is left to remember: a new key is worth as much */
+  forgetIdle(): Promise<void>;
   of(peer: string): PeerStanding;
   all(): readonly PeerStanding[];
 }
@@ -78,6 +118,9 @@ interface State {
   acceptedGroups: number;
   rejectedGroups: number;
   lastCode: CheckCode | null;
+  lastStep: number;
+  wholeGroups: number;
+  checkedTokens: number;
   /** checked sequences of the window, oldest first */
   window: { readonly tokens: number; readonly softMisses: number }[];
 }
@@ -91,6 +134,9 @@ function newState(): State {
     acceptedGroups: 0,
     rejectedGroups: 0,
     lastCode: null,
+    lastStep: 0,
+    wholeGroups: 0,
+    checkedTokens: 0,
     window: [],
   };
 }
@@ -106,7 +152,15 @@ export function createStanding(
   const { probationGroups, pMin, quarantineSteps, delta } = init.settings;
   const prefix = `verifier/${init.scope}/standing/`;
   const states = new Map<string, State>();
-  const stateOf = (peer: string): State => states.get(peer) ?? newState();
+  const shares = createSlotShares();
+  /** the swarm's time, as far as groups were judged */
+  let newestStep = 0;
+  const idleSteps = (state: State): number => Math.max(0, newestStep - state.lastStep);
+  /** A peer's state as of now: what it earned has decayed since it was last written. */
+  const stateOf = (peer: string): State => {
+    const kept = states.get(peer);
+    return kept === undefined ? newState() : decayed(kept, idleSteps(kept));
+  };
   // A second chance takes at least one group, also where newcomers have no probation.
   const onProbation = (state: State): boolean =>
     state.probationPassed < Math.max(probationGroups, state.secondChance ? 1 : 0);
@@ -116,45 +170,55 @@ export function createStanding(
   };
   const trustOf = (state: State): number => {
     if (onProbation(state)) return 0;
-    // As many more accepted groups as probation had halve the doubt; none to wait for when there is no probation.
+    // None to wait for when there is no probation.
     return probationGroups === 0 ? 1 : state.passedSince / (state.passedSince + probationGroups);
   };
   const wholeProbability = (state: State): number => Math.max(pMin, 1 - trustOf(state));
+  const isNewcomer = (peer: string): boolean => onProbation(stateOf(peer));
+  const slotsLeftOut = (): ReadonlyMap<string, number> => shares.leftOut((peer) => !isNewcomer(peer));
 
-  const describe = (peer: string): PeerStanding => {
+  const describe = (peer: string, leftOut: ReadonlyMap<string, number>): PeerStanding => {
     const state = stateOf(peer);
     return {
       peer,
       probationPassed: state.probationPassed,
+      probationGroups,
       onProbation: onProbation(state),
       secondChance: state.secondChance,
       passedSince: state.passedSince,
       trust: trustOf(state),
       wholeProbability: wholeProbability(state),
-      quarantinedUntilStep: state.quarantinedUntilStep,
+      quarantinedUntilStep: (state.quarantinedUntilStep ?? -1) < newestStep ? null : state.quarantinedUntilStep,
       acceptedGroups: state.acceptedGroups,
       rejectedGroups: state.rejectedGroups,
       lastCode: state.lastCode,
-      checkedTokens: sum(state.window, (each) => each.tokens),
+      wholeGroups: state.wholeGroups,
+      checkedTokens: state.checkedTokens,
+      slackTokens: sum(state.window, (each) => each.tokens),
       softMisses: sum(state.window, (each) => each.softMisses),
+      slotsLeftOut: leftOut.get(peer) ?? null,
+      lastStep: state.lastStep,
     };
   };
 
   return {
     async open() {
       for await (const [key, value] of components.records.entries({ gte: prefix, lt: `${prefix}\uffff` })) {
-        states.set(key.slice(prefix.length), { ...newState(), ...(JSON.parse(fromUtf8(value)) as Partial<State>) });
+        const state = { ...newState(), ...(JSON.parse(fromUtf8(value)) as Partial<State>) };
+        states.set(key.slice(prefix.length), state);
+        newestStep = Math.max(newestStep, state.lastStep);
       }
     },
     isQuarantined: (peer, policyStep) => {
       const until = states.get(peer)?.quarantinedUntilStep ?? null;
       return until !== null && policyStep <= until;
     },
-    isNewcomer: (peer) => onProbation(stateOf(peer)),
+    isNewcomer,
     wholeProbability: (peer) => wholeProbability(stateOf(peer)),
     countSlack(peer, tokens, softMisses) {
-      const state = stateOf(peer);
+      const state = states.get(peer) ?? { ...newState(), lastStep: newestStep };
       states.set(peer, state);
+      state.checkedTokens += tokens;
       state.window.push({ tokens, softMisses });
       let held = sum(state.window, (each) => each.tokens);
       while (state.window.length > 1 && held - state.window[0]!.tokens >= SLACK_WINDOW_TOKENS) {
@@ -164,19 +228,33 @@ export function createStanding(
       return atLeast(misses, held, HONEST_SLACK_SHARE * delta) < SLACK_SIGNIFICANCE;
     },
     async record(peer, outcome) {
-      const state = stateOf(peer);
+      newestStep = Math.max(newestStep, outcome.policyStep);
+      const state = { ...stateOf(peer), lastStep: newestStep };
+      if (outcome.whole) state.wholeGroups++;
       const quarantined = outcome.answer === 'accept' ? accept(state, outcome) : refuse(state, outcome);
       await save(peer, state);
       return quarantined;
     },
     async restartProbation(peer, code) {
-      const state = stateOf(peer);
+      const state = { ...stateOf(peer), lastStep: newestStep };
       Object.assign(state, { probationPassed: 0, passedSince: 0, secondChance: true, lastCode: code, window: [] });
       state.rejectedGroups++;
       await save(peer, state);
     },
-    of: describe,
-    all: () => [...states.keys()].map(describe),
+    noteSlot: shares.note,
+    async forgetIdle() {
+      for (const [peer, state] of [...states]) {
+        const isOver = state.quarantinedUntilStep === null || state.quarantinedUntilStep < newestStep;
+        if (!isOver || idleSteps(state) < TRUST_HALF_LIFE_STEPS || !isNewcomer(peer)) continue;
+        states.delete(peer);
+        await components.records.delete(prefix + peer);
+      }
+    },
+    of: (peer) => describe(peer, slotsLeftOut()),
+    all() {
+      const leftOut = slotsLeftOut();
+      return [...states.keys()].map((peer) => describe(peer, leftOut));
+    },
   };
 
   function accept(state: State, outcome: GroupOutcome): false {
@@ -198,6 +276,14 @@ export function createStanding(
     if (quarantines) state.quarantinedUntilStep = outcome.policyStep + quarantineSteps;
     return quarantines;
   }
+}
+
+/** What is left of a state after so many policy steps without a judged group. */
+function decayed(state: State, idleSteps: number): State {
+  if (idleSteps === 0) return state;
+  const passedSince = state.passedSince * 2 ** (-idleSteps / TRUST_HALF_LIFE_STEPS);
+  const isForgotten = passedSince < 1 && idleSteps >= TRUST_HALF_LIFE_STEPS;
+  return isForgotten ? { ...state, passedSince: 0, probationPassed: 0 } : { ...state, passedSince };
 }
 
 function sum<T>(list: readonly T[], value: (item: T) => number): number {

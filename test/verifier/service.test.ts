@@ -261,3 +261,23 @@ test('two verifiers of one swarm choose apart', async () => {
 });
 
 const onlyPeer = newPeer();
+
+test('slots left out are told of who stops early, also after a restart', async () => {
+  const disk = newDisk();
+  const context = testContext();
+  const peers = Array.from({ length: 3 }, newPeer);
+  const counts = [4, 4, 1];
+  const leftOut = (running: Running): (number | null)[] =>
+    peers.map(({ peerIdString }) => running.verifier.standing.of(peerIdString).slotsLeftOut);
+  await withVerifier({ context, disk }, async (running) => {
+    for (const [i, peer] of peers.entries()) {
+      for (const group of slots(running, counts[i]!, peer)) await running.announce(group);
+    }
+    for (let i = 0; i < 4; i++) await running.settle();
+    assert.deepEqual(leftOut(running), [0, 0, 3 / 4]);
+  });
+  await withVerifier({ context, disk }, async (running) => {
+    await running.settle();
+    assert.deepEqual(leftOut(running), [0, 0, 3 / 4]);
+  });
+});

@@ -5,7 +5,13 @@ import { test } from 'node:test';
 import type { CheckCode } from '../../node/protocol/check.ts';
 import type { Records } from '../../node/protocol/ports.ts';
 import { atLeast } from '../../verifier/binomial.ts';
-import { createStanding, type GroupOutcome, SLACK_WINDOW_TOKENS, type Standing } from '../../verifier/standing.ts';
+import {
+  createStanding,
+  type GroupOutcome,
+  SLACK_WINDOW_TOKENS,
+  type Standing,
+  TRUST_HALF_LIFE_STEPS,
+} from '../../verifier/standing.ts';
 import { memoryRecords } from '../support/memory-store.ts';
 
 const SETTINGS = { probationGroups: 3, pMin: 0.1, quarantineSteps: 14, delta: 1e-4 };
@@ -82,12 +88,91 @@ test('standing survives a restart', async () => {
   assert.deepEqual(elsewhere.all(), []);
 });
 
+const at = (policyStep: number, outcome: GroupOutcome = passed()): GroupOutcome => ({ ...outcome, policyStep });
+
+test('who is away loses half of what it earned every half-life, and is a newcomer again once nothing is left', async () => {
+  const peers = standing();
+  for (let i = 0; i < 3 + 8; i++) await peers.record('a', at(0));
+  assert.equal(peers.of('a').trust, 8 / 11);
+  // Others go on; "a" is not heard of.
+  await peers.record('b', at(TRUST_HALF_LIFE_STEPS));
+  assert.deepEqual([peers.of('a').passedSince, peers.wholeProbability('a')], [4, 1 - 4 / 7]);
+  await peers.record('b', at(3 * TRUST_HALF_LIFE_STEPS));
+  assert.deepEqual([peers.of('a').passedSince, peers.isNewcomer('a')], [1, false]);
+  await peers.record('b', at(3 * TRUST_HALF_LIFE_STEPS + 1));
+  assert.deepEqual([peers.isNewcomer('a'), peers.wholeProbability('a'), peers.of('a').probationPassed], [true, 1, 0]);
+  assert.equal(peers.of('a').acceptedGroups, 11, 'what it did is not forgotten');
+  await peers.record('a', at(3 * TRUST_HALF_LIFE_STEPS + 1));
+  assert.equal(peers.of('a').probationPassed, 1, 'and it begins anew');
+});
+
+test('who ends probation and works on does not decay, however slow the swarm counts its steps', async () => {
+  const peers = standing();
+  for (let step = 0; step < 4; step++) await peers.record('a', at(step * (TRUST_HALF_LIFE_STEPS - 1)));
+  assert.equal(peers.isNewcomer('a'), false);
+});
+
+test('peers of whom nothing is left are let go of, on disk too; quarantine and probation under way are not', async () => {
+  const records = memoryRecords();
+  const peers = standing(records);
+  await peers.record('gone', at(0));
+  await peers.record('trusted', at(0));
+  for (let i = 0; i < 60; i++) await peers.record('trusted', at(0));
+  await peers.record('liar', at(TRUST_HALF_LIFE_STEPS - 5, failed('REWARD_MISMATCH')));
+  await peers.record('new', at(TRUST_HALF_LIFE_STEPS));
+  await peers.forgetIdle();
+  const names = (all: Standing): string[] => all.all().map(({ peer }) => peer);
+  assert.deepEqual(names(peers), ['trusted', 'liar', 'new']);
+  const after = standing(records);
+  await after.open();
+  assert.deepEqual(names(after).sort(), ['liar', 'new', 'trusted']);
+});
+
+test('a quarantine that is over is not shown any more', async () => {
+  const peers = standing();
+  await peers.record('a', failed('REWARD_MISMATCH'));
+  assert.equal(peers.of('a').quarantinedUntilStep, 19);
+  await peers.record('b', at(20));
+  assert.equal(peers.of('a').quarantinedUntilStep, null);
+});
+
+test('slots left out: against the median of established others, steps in between included', async () => {
+  const peers = standing();
+  for (const peer of ['a', 'b', 'c', 'd', 'stops']) for (let i = 0; i < 3; i++) await peers.record(peer, passed());
+  await peers.record('crowd', passed());
+  assert.equal(peers.of('a').slotsLeftOut, null, 'nothing to compare');
+  const fill = (peer: string, step: number, slots: number): void => {
+    for (let slot = slots - 1; slot >= 0; slot--) peers.noteSlot(peer, step, slot);
+  };
+  for (let step = 1; step <= 4; step++) {
+    for (const [peer, slots] of [
+      ['a', 8],
+      ['b', 8],
+      ['c', 12],
+      ['d', 8],
+    ] as const) {
+      fill(peer, step, slots);
+    }
+  }
+  // The median of the others is 8 at each step: 2 + 0 + 0 + 8 of 4 · 8 filled.
+  fill('stops', 1, 2);
+  fill('stops', 4, 8);
+  // A newcomer's claims move nobody's figure.
+  for (let step = 1; step <= 4; step++) fill('crowd', step, 4_000);
+  const leftOut = (peer: string): number | null => peers.of(peer).slotsLeftOut;
+  assert.equal(leftOut('stops'), 1 - 10 / 32);
+  assert.deepEqual([leftOut('a'), leftOut('c'), leftOut('crowd')], [0, 0, 0]);
+  fill('a', 100, 1);
+  assert.equal(leftOut('stops'), null, 'old steps leave the window');
+});
+
 test('soft misses: some are chance, many are steering, old ones leave the window', () => {
   const peers = standing();
   // 1e-5 · 4096 = 0.04 expected: three happen once in 10⁵ windows, four once in 10⁷.
   for (let i = 0; i < 120; i++) assert.equal(peers.countSlack('a', 100, i % 40 === 20 ? 1 : 0), false, `${i}`);
-  assert.deepEqual([peers.of('a').softMisses, peers.of('a').checkedTokens], [1, 4100]);
-  assert.ok(peers.of('a').checkedTokens >= SLACK_WINDOW_TOKENS);
+  assert.deepEqual([peers.of('a').softMisses, peers.of('a').slackTokens], [1, 4100]);
+  assert.ok(peers.of('a').slackTokens >= SLACK_WINDOW_TOKENS);
+  assert.equal(peers.of('a').checkedTokens, 12_000);
   assert.equal(peers.countSlack('b', 100, 1), false);
   assert.equal(peers.countSlack('b', 100, 4), true);
 });

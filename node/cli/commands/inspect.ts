@@ -40,6 +40,15 @@ async function inspect(
   process.exitCode = await runInspect(method, params, options);
 }
 
+const PEERS_HELP = `  murmur peers
+  murmur peers --json
+
+A peer on probation has every group replayed whole, later a share that falls with trust. Columns:
+  whole, tokens  groups replayed whole, completion tokens replayed
+  soft           tokens that needed the tolerance
+  leftOut        share of the slots that others fill which this peer leaves out: slow machines do, and so do
+                 peers that stop after an unlucky group`;
+
 export function inspectCommands(): Command[] {
   const plain = (name: InspectMethod, description: string, examples: string): Command =>
     inspectCommand(name, description, examples).action((options: InspectOptions) =>
@@ -56,7 +65,7 @@ export function inspectCommands(): Command[] {
       'what this node is doing',
       '  murmur status\n  murmur status --data-dir ~/.murmur/demo-20261122T1800',
     ),
-    plain('peers', 'the peers known here, their standing and what they did', '  murmur peers'),
+    plain('peers', 'the peers known here, their standing and what they did', PEERS_HELP),
     inspectCommand(
       'rollouts',
       'rollout groups seen here; with an id, one group in full',

@@ -40,40 +40,33 @@ export function nodeDataDir(dataDir: string): string {
 }
 
 /** What fits a terminal of a peer's row; --json has all of it. */
-function peerLine(row: Row): Row {
-  const {
-    peer,
-    connected,
-    latencyMs,
-    direction,
-    trust,
-    onProbation,
-    quarantinedUntilStep,
-    acceptedGroups,
-    rejectedGroups,
-    lastCode,
-  } = row;
+export function peerLine(row: Row): Row {
   const address = typeof row['address'] === 'string' ? row['address'].replace(/\/p2p\/.*$/, '') : null;
-  const standing =
-    trust === undefined
-      ? null
-      : typeof quarantinedUntilStep === 'number'
-        ? `quarantined to step ${quarantinedUntilStep}`
-        : onProbation === true
-          ? 'probation'
-          : `trust ${(trust as number).toFixed(2)}`;
   return {
-    peer,
-    connected,
-    latencyMs,
-    direction,
+    peer: row['peer'],
+    connected: row['connected'],
+    latencyMs: row['latencyMs'],
     address,
-    standing,
-    accepted: acceptedGroups,
-    rejected: rejectedGroups,
-    lastCode,
+    standing: standingText(row),
+    accepted: row['acceptedGroups'],
+    rejected: row['rejectedGroups'],
+    lastCode: row['lastCode'],
+    whole: row['wholeGroups'],
+    tokens: row['checkedTokens'],
+    soft: row['softMisses'],
+    leftOut: typeof row['slotsLeftOut'] === 'number' ? `${Math.round(100 * row['slotsLeftOut'])} %` : null,
     verdicts: verdictsText(row['asVerifier']),
   };
+}
+
+/** `probation 3/8`, `trust 0.90, 1 in 10 whole`, `quarantined to step 20`; null for a peer that no verifier here knows. */
+function standingText(row: Row): string | null {
+  const { trust, wholeProbability, quarantinedUntilStep, onProbation, probationPassed, probationGroups } = row;
+  if (typeof trust !== 'number') return null;
+  if (typeof quarantinedUntilStep === 'number') return `quarantined to step ${quarantinedUntilStep}`;
+  if (onProbation === true)
+    return `probation ${probationPassed}/${probationGroups}${row['secondChance'] === true ? ' again' : ''}`;
+  return `trust ${trust.toFixed(2)}, ${Math.round(100 * (wholeProbability as number))} % whole`;
 }
 
 /** A verdict, and what those of its verifier were worth so far. */
