@@ -31,6 +31,7 @@ export async function createGeneration(
   { config, weights }: RandomModel,
   size: GenerationSize,
   threads: number,
+  binding: 'bound' | 'fed' = 'bound',
 ): Promise<Generation> {
   const random = randomNumbers(5);
   const requests = Array.from({ length: size.groups }, (_, group) => ({
@@ -49,7 +50,7 @@ export async function createGeneration(
   };
   const decoder: Decoder = await createDecoder(config, {
     threads,
-    binding: 'bound',
+    binding,
     cacheBytes: CACHE_BYTES,
     activationBytes: ACTIVATION_BYTES,
   });

@@ -9,17 +9,24 @@ import { demo } from './demo.ts';
 import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { load } from './load.ts';
+import { halfBillion, memory } from './memory.ts';
 import { nodeAtRest } from './node-at-rest.ts';
 import { replay } from './replay.ts';
-import { rollouts } from './rollouts.ts';
+import { rollouts, vocabulary } from './rollouts.ts';
 import { soak } from './soak.ts';
+import { step } from './step.ts';
 import { toploc } from './toploc.ts';
-import { training } from './training.ts';
+import { training, trainingLarge } from './training.ts';
 import { transformers } from './transformers.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [
   training,
+  trainingLarge,
+  memory,
+  step,
+  halfBillion,
   rollouts,
+  vocabulary,
   transformers,
   replay,
   toploc,

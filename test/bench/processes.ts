@@ -17,6 +17,15 @@ export function residentBytes(pid: number): number {
   }
 }
 
+/**
+ * The most memory that this process held, in bytes; Linux only.
+ * resourceUsage().maxRSS is not it: that begins with what the parent held when it forked.
+ */
+export function peakBytes(): number {
+  const highWater = /^VmHWM:\s*(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'));
+  return Number(highWater![1]) * 1024;
+}
+
 /** Fields of /proc/PID/stat after the command's name, from `state` on; null when the process is gone. */
 function statOf(pid: number): readonly string[] | null {
   try {

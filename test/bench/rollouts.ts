@@ -2,7 +2,7 @@
 
 import { createGeneration, type GenerationSize } from './generation.ts';
 import { type Benchmark, median, millisecondsOf, type Row, row, watchSessionRuns } from './harness.ts';
-import { mediumModel, starterModel } from './shapes.ts';
+import { mediumModel, starterModel, wideModel } from './shapes.ts';
 
 /** 64 rows in flight. */
 const MEDIUM: GenerationSize = { groups: 4, groupSize: 16, promptTokens: 16, newTokens: 64 };
@@ -46,30 +46,49 @@ async function speedOf(model: ReturnType<typeof mediumModel>, size: GenerationSi
   };
 }
 
+/** Share of a generation that is ours. */
+function outsideRow(name: string, speed: Speed, isHeld: boolean): Row {
+  return row({
+    name: `rollouts: outside session.run, ${name}`,
+    value: speed.outside,
+    unit: 'ms',
+    peer: 'the whole generation',
+    peerValue: speed.milliseconds,
+    ratio: speed.outsideShare,
+    ...(isHeld ? { target: { of: 'ratio', atMost: OUTSIDE_SHARE } as const } : {}),
+  });
+}
+
 async function run({ threads }: { readonly threads: number }): Promise<readonly Row[]> {
   const medium = await speedOf(mediumModel(), MEDIUM, threads);
   const starter = await speedOf(starterModel(), STARTER, threads);
-  const outside = (name: string, speed: Speed, target: boolean): Row =>
-    row({
-      name: `rollouts: outside session.run, ${name}`,
-      value: speed.outside,
-      unit: 'ms',
-      peer: 'the whole generation',
-      peerValue: speed.milliseconds,
-      ratio: speed.outsideShare,
-      ...(target ? { target: { of: 'ratio', atMost: OUTSIDE_SHARE } as const } : {}),
-    });
   return [
     row({ name: 'rollouts: 5.6 M, 64 rows', value: medium.tokensPerSecond, unit: 'tokens/s' }),
-    outside('5.6 M, 64 rows', medium, true),
+    outsideRow('5.6 M, 64 rows', medium, true),
     row({
       name: 'rollouts: starter shape, 256 rows',
       value: starter.tokensPerSecond,
       unit: 'tokens/s',
       target: { of: 'value', atLeast: STARTER_TOKENS_PER_SECOND },
     }),
-    outside('starter shape, 256 rows', starter, false),
+    outsideRow('starter shape, 256 rows', starter, false),
   ];
 }
 
 export const rollouts: Benchmark = { name: 'rollouts', run };
+
+export const vocabulary: Benchmark = {
+  name: 'vocabulary',
+  async run({ threads }) {
+    const rows: Row[] = [];
+    for (const batch of [1, 8, 64]) {
+      const groupSize = Math.min(batch, 16);
+      const size = { groups: batch / groupSize, groupSize, promptTokens: 16, newTokens: 16 };
+      const name = `5.6 M's layers and 151 936 ids, batch ${batch}`;
+      const speed = await speedOf(wideModel(), size, threads);
+      rows.push(row({ name: `rollouts: ${name}`, value: speed.tokensPerSecond, unit: 'tokens/s' }));
+      rows.push(outsideRow(name, speed, true));
+    }
+    return rows;
+  },
+};

@@ -4,18 +4,25 @@ import { type ModelConfig, requiredTensors } from '../../node/model/config.ts';
 import { elementCount } from '../../node/model/weights.ts';
 import { type RandomModel, randomModel } from '../support/random-model.ts';
 
+const MEDIUM = {
+  hiddenSize: 256,
+  intermediateSize: 768,
+  layers: 6,
+  heads: 8,
+  keyValueHeads: 8,
+  headDim: 32,
+  vocabSize: 2048,
+  maxPositions: 512,
+} as const;
+
 /** d 256, 6 layers, 8 heads, ff 768, vocabulary 2048, tied head: 5.64 M parameters. */
 export function mediumModel(): RandomModel {
-  return randomModel({
-    hiddenSize: 256,
-    intermediateSize: 768,
-    layers: 6,
-    heads: 8,
-    keyValueHeads: 8,
-    headDim: 32,
-    vocabSize: 2048,
-    maxPositions: 512,
-  });
+  return randomModel(MEDIUM);
+}
+
+/** Its layers under Qwen2.5's vocabulary, which is then nearly all of the model: 44 M parameters. */
+export function wideModel(): RandomModel {
+  return randomModel({ ...MEDIUM, vocabSize: 151_936 });
 }
 
 /** d 128, 4 layers, 4 heads, ff 384, vocabulary 32, tied head: recipes/starter with random weights. */
@@ -42,6 +49,21 @@ export function largeModel(): RandomModel {
     keyValueHeads: 3,
     headDim: 64,
     vocabSize: 49_152,
+    maxPositions: 2048,
+  });
+}
+
+/** Qwen2.5-0.5B's: d 896, 24 layers, 14 heads over 2, ff 4864, vocabulary 151936, tied head, q k v biased; 494 M parameters. */
+export function halfBillionModel(): RandomModel {
+  return randomModel({
+    architecture: 'Qwen2ForCausalLM',
+    hiddenSize: 896,
+    intermediateSize: 4864,
+    layers: 24,
+    heads: 14,
+    keyValueHeads: 2,
+    headDim: 64,
+    vocabSize: 151_936,
     maxPositions: 2048,
   });
 }
