@@ -90,7 +90,12 @@ export function withJson(command: Command): Command {
 export function withJoin(command: Command): Command {
   return command
     .option('--network <name>', 'name of the swarm to be in', 'main')
-    .option('--join <multiaddr>', 'address of a peer to start from (may be given several times)', collect, []);
+    .option(
+      '--join <multiaddr>',
+      'address of a peer to start from, such as /ip4/192.0.2.1/tcp/4001 (may be given several times)',
+      collect,
+      [],
+    );
 }
 
 /** Flags of a long-running participant. */
@@ -101,7 +106,11 @@ export function withNetwork(command: Command): Command {
     .option('--loopback', 'a swarm on this machine only: 127.0.0.1, no mDNS, limits by IP address loosened', false)
     .option('--no-mdns', 'do not look for peers on the local network')
     .option('--relay', 'relay traffic of peers that cannot be reached directly', false)
-    .option('--max-disk <size>', 'most disk to use for bodies and weights', parseBytes, 10e9)
+    .addOption(
+      new Option('--max-disk <size>', 'most disk to use for bodies and weights')
+        .argParser(parseBytes)
+        .default(10e9, '10GB'),
+    )
     .addOption(
       new Option('--log-level <level>', 'least that is logged')
         .choices(['debug', 'info', 'warn', 'error'])
@@ -127,10 +136,9 @@ export function withDevice(command: Command): Command {
 }
 
 export function withCompute(command: Command, role: ComputeRole): Command {
-  return withPlacement(command, role).option(
-    '--memory <size>',
-    'most memory for caches and loaded policies',
-    parseBytes,
-    2e9,
+  return withPlacement(command, role).addOption(
+    new Option('--memory <size>', 'most memory for caches and loaded policies')
+      .argParser(parseBytes)
+      .default(2e9, '2GB'),
   );
 }

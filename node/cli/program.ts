@@ -3,7 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
 import { chatCommand } from './commands/chat.ts';
@@ -29,6 +29,7 @@ export function createProgram(): Command {
     .description('Murmuration: a permissionless swarm that post-trains language models with reinforcement learning')
     .version(version)
     .showHelpAfterError('(see murmur --help)')
+    .configureHelp({ optionDescription })
     .exitOverride()
     .addHelpText(
       'after',
@@ -60,8 +61,16 @@ ${EXIT_CODE_HELP}`,
     devicesCommand(),
     idCommand(),
   ];
-  for (const command of commands) program.addCommand(command.exitOverride().copyInheritedSettings(program));
+  for (const command of commands) {
+    command.copyInheritedSettings(program).showHelpAfterError(`(see murmur ${command.name()} --help)`);
+    program.addCommand(command);
+  }
   return program;
+}
+
+/** As commander has it, without defaults that say nothing: a switch is off, a list is empty. */
+function optionDescription(option: Option): string {
+  return new Help().optionDescription(option).replace(/ ?\(default: (false|\[\])\)$/, '');
 }
 
 /** Runs `murmur` with `argv` (as process.argv) and says what to exit with. */

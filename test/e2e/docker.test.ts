@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createProgram } from '../../node/cli/program.ts';
+import { parsedCommand as parsed } from '../support/command-line.ts';
 import { type ComposeService, readCompose } from '../support/compose.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -19,16 +19,6 @@ const PACKAGE = JSON.parse(read('package.json')) as {
   readonly version: string;
   readonly dependencies: Readonly<Record<string, string>>;
 };
-
-/** Reads a command line as `murmur` would, running nothing. */
-async function parsed(command: readonly string[]): Promise<{ name: string; options: Record<string, unknown> }> {
-  const program = createProgram();
-  const named = program.commands.find((each) => each.name() === command[0]);
-  assert.ok(named !== undefined, command.join(' '));
-  named.action(() => {});
-  await program.parseAsync([...command], { from: 'user' });
-  return { name: named.name(), options: named.opts() };
-}
 
 test('one trainer, one verifier, three nodes, each with a volume of its own', async () => {
   const { services, volumes } = readCompose();
@@ -44,7 +34,7 @@ test('one trainer, one verifier, three nodes, each with a volume of its own', as
 
 test('all are of one network, and join a service at the port that it listens on', async () => {
   const { services } = readCompose();
-  const options = new Map<string, Record<string, unknown>>();
+  const options = new Map<string, Readonly<Record<string, unknown>>>();
   for (const [name, { command }] of Object.entries(services)) options.set(name, (await parsed(command)).options);
   assert.equal(new Set([...options.values()].map((o) => o['network'])).size, 1);
   for (const [name, { join: addresses }] of options) {

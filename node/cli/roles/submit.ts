@@ -112,13 +112,13 @@ async function submitThroughNode(recipe: string, options: SubmitOptions): Promis
 }
 
 async function submitAsParticipant(recipe: string, options: SubmitOptions): Promise<Submission> {
+  const source = await readRecipeSource(recipe);
   if (options.join.length === 0) {
     throw new SwarmError(
       'NO_RUNNING_NODE',
       `no node runs on ${options.dataDir}; name a peer to hand the recipe to: --join <multiaddr>`,
     );
   }
-  const source = await readRecipeSource(recipe);
   const model = await startModelNames(options.model, source);
   return withParticipant(options, async (participant) => {
     const author = toHex(participant.keyPair.publicKey);

@@ -116,6 +116,8 @@ test('a recipe that is not there is told from one that is broken', async (t) => 
   for (const name of ['no-such-recipe', join(dir, 'missing.yaml'), join(dir, 'folder.yaml'), '..', '/etc/passwd']) {
     const found = await failure(['submit', name, '--dry-run', '--data-dir', join(dir, 'data')]);
     assert.deepEqual(found, ['RECIPE_NOT_FOUND', 3], name);
+    // With nobody to hand it to either: what is wrong with the recipe is told first.
+    assert.deepEqual(await failure(['submit', name, '--data-dir', join(dir, 'data')]), found, name);
   }
 });
 

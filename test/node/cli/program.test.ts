@@ -1,9 +1,10 @@
 // The command line as a newcomer meets it: help with examples, wrong usage, errors for machines.
 
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createProgram } from '../../../node/cli/program.ts';
+import { commandLines, parsedCommand } from '../../support/command-line.ts';
 import { runInProcess } from '../../support/run-program.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
@@ -35,6 +36,33 @@ test('--help of every command exits 0 and shows an example of itself', async () 
   const version = await runInProcess(['--version']);
   assert.equal(version.code, 0);
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+test('every example of --help and of the README is taken as it stands', async () => {
+  for (const name of COMMANDS) {
+    const examples = commandLines((await runInProcess([name, '--help'])).stdout.split('Examples:')[1]!);
+    assert.ok(examples.length > 0, name);
+    for (const words of examples) await parsedCommand(words);
+  }
+  const readme = await readFile(new URL('../../../README.md', import.meta.url), 'utf8');
+  const spans = [...readme.matchAll(/`murmur ([a-z][^`]*)`/g)].map(([, line]) => line!.split(' '));
+  for (const words of [...spans.filter((each) => each.length > 1), ...commandLines(readme)]) await parsedCommand(words);
+  for (const [name] of spans) assert.ok(COMMANDS.includes(name!), name);
+});
+
+test('every inspecting command takes a data directory, or looks as an observer', async () => {
+  for (const name of ['recipes', 'status', 'peers', 'rollouts', 'verdicts', 'weights']) {
+    const flags = ['--data-dir', '/d', '--join', 'a', '--network', 'n', '--loopback', '--recipe', 'r', '--limit', '7'];
+    const { options } = await parsedCommand([name, ...flags, '--json']);
+    const read = { dataDir: '/d', join: ['a'], network: 'n', loopback: true, recipe: 'r', limit: 7, json: true };
+    assert.deepEqual({ ...options }, read, name);
+  }
+});
+
+test('help gives sizes with their units, and no default that says nothing', async () => {
+  const { stdout } = await runInProcess(['node', '--help']);
+  for (const size of ['10GB', '2GB']) assert.match(stdout, new RegExp(`\\(default:\\s+${size}\\)`), size);
+  assert.doesNotMatch(stdout, /default:\s+(false|\[\])/);
 });
 
 test('what prints something can print JSON', () => {
@@ -72,7 +100,8 @@ test('wrong usage exits 2 and says how to get help', async () => {
   for (const args of wrong) {
     const { code, stderr } = await runInProcess(args);
     assert.equal(code, 2, args.join(' '));
-    assert.match(stderr, /murmur( \w+)? --help|Usage: murmur/, args.join(' '));
+    const help = COMMANDS.includes(args[0]!) ? `(see murmur ${args[0]} --help)` : 'murmur --help';
+    assert.ok(args.length === 0 ? stderr.includes('Usage: murmur') : stderr.includes(help), stderr);
   }
 });
 
@@ -83,6 +112,7 @@ test('addresses, network names and lies are refused before anything is started',
     ['BAD_ADDRESS', ['node', '--host', 'nonsense']],
     ['USAGE', ['node', '--network', 'no/slash']],
     ['USAGE', ['node', '--alter-weights', '0.1']],
+    ['USAGE', ['node', '--loopback', '--alter-weights', '0.1', '--join', '/ip4/192.0.2.1/tcp/4001']],
     ['USAGE', ['node', '--loopback', '--alter-weights', 'much']],
     ['USAGE', ['train', '--deterministic', '--threads', '2']],
   ];
