@@ -1,6 +1,6 @@
 // A process of liars for tests: honest rollout workers on real participants, each with something between it and the swarm that
 // lies. Prints one JSON line a liar, {lie, peerId}, once it works; ends by signal.
-// usage: node liar-process.ts DIR ADDRESS NETWORK
+// usage: node liar-process.ts DIR ADDRESS NETWORK LIE…
 
 import { join } from 'node:path';
 import type { Participant } from '../../node/cli/participant.ts';
@@ -126,4 +126,4 @@ async function startLiar(name: string, lie: Lie, engine: PolicyEngine): Promise<
 }
 
 const engine = createPolicyEngine({ threads: 1, memoryBytes: 2 ** 28 });
-await Promise.all(Object.entries(LIES).map(([name, lie]) => startLiar(name, lie, engine)));
+await Promise.all(process.argv.slice(5).map((name) => startLiar(name, LIES[name]!, engine)));

@@ -41,6 +41,8 @@ export interface BenchContext {
   readonly minutes: number | null;
   /** says why a figure is left out */
   note(text: string): void;
+  /** keeps what rows do not hold, such as curves: written beside the rows, under `name` */
+  keep(name: string, details: unknown): void;
 }
 
 /** One file, some rows. */

@@ -1,4 +1,5 @@
-// `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON.
+// `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON; what rows do
+// not hold, such as curves, into files named after it.
 // usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N] [--inputs N] [--minutes N]
 
 import { writeFileSync } from 'node:fs';
@@ -8,6 +9,7 @@ import { calibrationLarge } from './calibration-large.ts';
 import { demo } from './demo.ts';
 import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
+import { liarsSwarm } from './liars-swarm.ts';
 import { load } from './load.ts';
 import { halfBillion, memory } from './memory.ts';
 import { nodeAtRest } from './node-at-rest.ts';
@@ -36,6 +38,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   fuzzing,
   soak,
   calibrationLarge,
+  liarsSwarm,
 ];
 
 /** Runnable threads from which on speeds are not this program's alone. */
@@ -93,11 +96,13 @@ async function main(): Promise<void> {
   const { only, threads, inputs, minutes, 'json-file': jsonFile } = readArguments();
   const chosen = BENCHMARKS.filter(({ name, isLong }) => (only === undefined ? !isLong : name === only));
   if (chosen.length === 0) refuse(`--only takes one of: ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
+  const details = new Map<string, unknown>();
   const context = {
     threads: threads === undefined ? availableParallelism() : Number(threads),
     inputs: inputs === undefined ? null : Number(inputs),
     minutes: minutes === undefined ? null : Number(minutes),
     note: (text: string) => console.error(text),
+    keep: (name: string, value: unknown) => void details.set(name, value),
   };
   if (context.inputs !== null && !(context.inputs >= 1)) refuse('--inputs takes a whole number of 1 or more');
   if (context.minutes !== null && !(context.minutes > 0)) refuse('--minutes takes a number above 0');
@@ -111,7 +116,9 @@ async function main(): Promise<void> {
     rows.push(...(await benchmark.run(context)));
   }
   console.log(table(rows));
-  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
+  if (jsonFile === undefined) return;
+  writeFileSync(jsonFile, `${JSON.stringify(rows, null, 2)}\n`);
+  for (const [name, value] of details) writeFileSync(`${jsonFile}.${name}`, `${JSON.stringify(value, null, 1)}\n`);
 }
 
 await main();
