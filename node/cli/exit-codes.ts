@@ -15,6 +15,7 @@ const NOTHING_THERE: readonly ErrorCode[] = [
   'NO_RUNNING_NODE',
   'NOT_FOUND',
   'RECIPE_NOT_FOUND',
+  'BLOB_MISSING',
   'HUB_NOT_FOUND',
   'HUB_OFFLINE',
 ];
@@ -59,7 +60,7 @@ export const EXIT_CODE_HELP = `Exit codes:
   0    done
   1    failed
   2    wrong usage (flags, arguments, addresses, a folder that is not to be overwritten)
-  3    nothing there: no running node, no such recipe, group, policy or hub model
+  3    nothing there: no running node, no such recipe, group, body, policy or hub model
   4    bad input: recipe, model or tokenizer
   5    a resource is missing: port, disk, memory, device, data directory in use
   130  interrupted`;

@@ -3,7 +3,7 @@
 
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { decodeBody, type GroupBody } from '../protocol/body.ts';
-import { toHex } from '../protocol/bytes.ts';
+import { equalBytes, toHex } from '../protocol/bytes.ts';
 import { isSwarmError, SwarmError } from '../protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../protocol/group.ts';
 import { peerIdStringOf } from '../protocol/keys.ts';
@@ -30,10 +30,30 @@ export interface InspectorComponents {
 
 export type Row = Readonly<Record<string, unknown>>;
 export type Params = Readonly<Record<string, unknown>>;
-/** What can be asked; the names of the control methods, and (but for `rollout`) of the commands. */
-export const INSPECT_METHODS = ['status', 'peers', 'recipes', 'rollouts', 'rollout', 'verdicts', 'weights'] as const;
+/** What can be asked; the names of the control methods, and (but for `rollout` and `evidence`) of the commands. */
+export const INSPECT_METHODS = [
+  'status',
+  'peers',
+  'recipes',
+  'rollouts',
+  'rollout',
+  'verdicts',
+  'weights',
+  'evidence',
+] as const;
 export type InspectMethod = (typeof INSPECT_METHODS)[number];
 export type InspectHandlers = Readonly<Record<InspectMethod, (params: Params) => Promise<unknown>>>;
+
+/** A group as it was signed, and what was said of it; bytes in base64. */
+export interface GroupEvidence {
+  readonly groupId: string;
+  readonly peer: string;
+  readonly recipeId: string;
+  readonly announcement: string;
+  readonly verdicts: readonly { readonly by: string; readonly payload: string }[];
+  /** null when it lies in the data directory under its hash, or is not to be had */
+  readonly body: string | null;
+}
 
 const DEFAULT_LIMIT = 20;
 const BODY_TIMEOUT_MS = 10_000;
@@ -96,17 +116,44 @@ export function createInspector(components: InspectorComponents): InspectHandler
     }));
   }
 
-  async function rollout(params: Params): Promise<Row> {
+  async function findGroup(params: Params): Promise<{ readonly message: SignedMessage; readonly recipe: KnownRecipe }> {
     const wanted = String(params['groupId'] ?? '');
     for (const recipe of book.list()) {
       for await (const message of inbox.stored('group', recipe.resolved.recipeIdHex)) {
-        if (!message.idHex.startsWith(wanted)) continue;
-        return groupInFull(message, recipe);
+        if (message.idHex.startsWith(wanted)) return { message, recipe };
       }
     }
     throw new SwarmError('NOT_FOUND', `no rollout group ${wanted} is known here; murmur rollouts lists the newest`, {
       groupId: wanted,
     });
+  }
+
+  async function rollout(params: Params): Promise<Row> {
+    const { message, recipe } = await findGroup(params);
+    return groupInFull(message, recipe);
+  }
+
+  /** What `murmur replay` needs of a group, as it was signed. */
+  async function evidence(params: Params): Promise<GroupEvidence> {
+    const { message, recipe } = await findGroup(params);
+    const { recipeIdHex: recipeId } = recipe.resolved;
+    const group = decodeGroup(message.payload);
+    const verdicts: { by: string; payload: string }[] = [];
+    for await (const each of inbox.stored('verdict', recipeId)) {
+      if (!equalBytes(decodeVerdict(each.payload).groupId, message.id)) continue;
+      verdicts.push({ by: each.peerIdString, payload: Buffer.from(each.payload).toString('base64') });
+    }
+    // A body that is here lies in the data directory; it may be longer than a control answer.
+    const isHere = await components.blobs.has(toHex(group.bodyHash));
+    const bytes = isHere ? null : await bodyBytes(message, group);
+    return {
+      groupId: message.idHex,
+      peer: message.peerIdString,
+      recipeId,
+      announcement: Buffer.from(message.payload).toString('base64'),
+      verdicts,
+      body: bytes === null ? null : Buffer.from(bytes).toString('base64'),
+    };
   }
 
   async function groupInFull(message: SignedMessage, recipe: KnownRecipe): Promise<Row> {
@@ -146,6 +193,7 @@ export function createInspector(components: InspectorComponents): InspectHandler
     recipes: async () => ({ recipes: book.list().map((r) => recipeRow(r, book)), offers: book.offers().map(offerRow) }),
     rollouts,
     rollout,
+    evidence,
     async verdicts(params) {
       const standing = components.standing?.();
       return newest('verdict', params, (message) => ({

@@ -113,8 +113,8 @@ async function policiesOf(
   return kept;
 }
 
-/** A recipe by its id: the blob of that hash. */
-async function recipeOf(dataDir: string, recipeId: string): Promise<ResolvedRecipe> {
+/** A recipe by its id: the blob of that hash. @throws {SwarmError} BLOB_MISSING, BLOB_CORRUPT */
+export async function recipeOf(dataDir: string, recipeId: string): Promise<ResolvedRecipe> {
   const path = join(dataDirLayout(dataDir).blobs, recipeId.slice(0, 2), recipeId);
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new SwarmError('BLOB_MISSING', `the recipe ${recipeId} is not in ${dataDir}`, { recipeId }, { cause });

@@ -13,6 +13,8 @@ export interface ObserverOptions {
   readonly network: string;
   readonly join: readonly string[];
   readonly loopback: boolean;
+  /** which policies to fetch; default the newest alone */
+  readonly keep?: 'all' | 'newest';
 }
 
 const CONNECT_TIMEOUT_MS = 15_000;
@@ -39,7 +41,7 @@ export async function withObserver<T>(
       },
     );
     try {
-      await learn(participant, options.join);
+      await learn(participant, options);
       return await use(participantInspector(participant, { role: 'observer' }), participant);
     } finally {
       await participant.stop();
@@ -50,7 +52,7 @@ export async function withObserver<T>(
 }
 
 /** Waits until a peer is there, the recipes are known, and each has brought its newest policy (or nothing new comes). */
-async function learn(participant: Participant, joined: readonly string[]): Promise<void> {
+async function learn(participant: Participant, { join: joined, keep = 'newest' }: ObserverOptions): Promise<void> {
   const connectBy = systemClock.nowMs() + CONNECT_TIMEOUT_MS;
   while (participant.host.peers.connected().length === 0) {
     if (systemClock.nowMs() > connectBy) {
@@ -66,7 +68,7 @@ async function learn(participant: Participant, joined: readonly string[]): Promi
   while (participant.book.list().length === 0 && systemClock.nowMs() < recipesBy) await systemClock.sleep(POLL_MS);
   await systemClock.sleep(SETTLE_MS);
   for (const known of participant.book.list()) {
-    const followed = await participant.follow(known);
+    const followed = await participant.follow(known, { keep });
     while (followed.chain.ready() === null && systemClock.nowMs() < learnBy) await systemClock.sleep(POLL_MS);
   }
   await systemClock.sleep(SETTLE_MS);

@@ -15,6 +15,7 @@ import { exportCommand } from './commands/export.ts';
 import { idCommand } from './commands/id.ts';
 import { inspectCommands } from './commands/inspect.ts';
 import { nodeCommand } from './commands/node.ts';
+import { replayCommand } from './commands/replay.ts';
 import { submitCommand } from './commands/submit.ts';
 import { trainCommand } from './commands/train.ts';
 import { verifyCommand } from './commands/verify.ts';
@@ -53,6 +54,7 @@ ${EXIT_CODE_HELP}`,
     submitCommand(),
     continueCommand(),
     ...inspectCommands(),
+    replayCommand(),
     evalCommand(),
     chatCommand(),
     exportCommand(),

@@ -150,6 +150,13 @@ test('what cannot be settled here costs nobody anything: between the limits, a b
     const [gone, slack] = [0, 1].map(() => makeGroup(running.context, newPeer(), 0)) as [MadeGroup, MadeGroup];
     for (const group of [between, gone, slack]) await running.announce(group);
     await running.settle();
+    running.chain.moveTo(1);
+    running.chain.evictBefore = 2;
+    const left = makeGroup(running.context, newPeer(), 0, 1);
+    await running.announce(left);
+    await running.settle();
+    assert.equal(running.verdictOn(left), 'ignore POLICY_UNAVAILABLE');
+    await other.reject(left, 'LOGPROB_DRIFT', { sequence: 0 });
     await running.store.delete(toHex(gone.announcement.bodyHash));
     running.fetcher.peers.clear();
     await other.reject(between, 'LOGPROB_DRIFT', { sequence: 0 });
@@ -160,7 +167,7 @@ test('what cannot be settled here costs nobody anything: between the limits, a b
       ...running.verifier.doubts(),
       repeated: 0,
       refuted: 0,
-      unsettled: 3,
+      unsettled: 4,
     });
     assert.equal(other.isSilenced(), false);
   });
@@ -204,6 +211,20 @@ test('acceptances that our own checks agree with earn standing; one whole one th
     assert.deepEqual([standing, confirmed, contradicted], [0, CONFIRMED_TO_HALF, 1]);
     assert.equal(lastContradiction, bad.message.idHex);
     assert.equal(other.isSilenced(), false, 'only false rejections silence');
+  });
+});
+
+test('what stage 1 finds nobody may accept, on a sample or not', async () => {
+  await withRunning({}, async (running, other) => {
+    await other.commit(0);
+    const bad = makeGroup(running.context, newPeer(), 0, 0, {
+      announcement: (truth) => ({ ...truth, rewards: truth.rewards.map((reward) => reward + 1) }),
+    });
+    await other.accept(bad, 1);
+    await running.announce(bad);
+    await running.settle();
+    assert.equal(running.verdictOn(bad), 'reject REWARD_MISMATCH');
+    assert.equal(other.standing().contradicted, 1);
   });
 });
 

@@ -8,7 +8,7 @@ import type { ErrorCode } from '../../../node/protocol/errors.ts';
 const EXPECTED: Readonly<Record<number, readonly ErrorCode[]>> = {
   1: ['INTERNAL', 'CONTROL_FAILED', 'CONTROL_REFUSED', 'CONTROL_TIMEOUT', 'PEER_UNREACHABLE', 'LEDGER_INCONSISTENT'],
   2: ['USAGE', 'BAD_ADDRESS', 'OUTPUT_EXISTS'],
-  3: ['NO_RUNNING_NODE', 'NOT_FOUND', 'RECIPE_NOT_FOUND', 'HUB_NOT_FOUND', 'HUB_OFFLINE'],
+  3: ['NO_RUNNING_NODE', 'NOT_FOUND', 'RECIPE_NOT_FOUND', 'BLOB_MISSING', 'HUB_NOT_FOUND', 'HUB_OFFLINE'],
   4: [
     'RECIPE_INVALID',
     'RECIPE_TOO_LARGE',

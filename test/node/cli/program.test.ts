@@ -10,7 +10,7 @@ import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
   ...['chat', 'demo', 'node', 'train', 'verify', 'submit', 'continue', 'recipes', 'status', 'peers'],
-  ...['rollouts', 'verdicts', 'weights', 'eval', 'export', 'warm-up', 'calibrate', 'devices', 'id'],
+  ...['rollouts', 'verdicts', 'weights', 'replay', 'eval', 'export', 'warm-up', 'calibrate', 'devices', 'id'],
 ];
 
 test('the commands are those that are documented', () => {

@@ -44,6 +44,7 @@ export function starterContext({ config }: StarterModel): BodyContext {
  * Groups of a peer at step 0, slots 0 … count − 1.
  * @param root which of the engine's policies makes them
  * @param sampling the recipe's, unless the peer lies
+ * @param namedRoot what the groups name as their policy
  */
 export async function groupsBy(
   engine: PolicyEngine,
@@ -52,8 +53,9 @@ export async function groupsBy(
   peer: KeyPair,
   count: number,
   sampling: SamplingSettings = samplingOf(context),
+  namedRoot: string = rootOf(0),
 ): Promise<MadeGroup[]> {
-  const names = { recipeId: context.recipe.recipeId, policyRoot: fromHex(rootOf(0)), peerId: peer.peerId };
+  const names = { recipeId: context.recipe.recipeId, policyRoot: fromHex(namedRoot), peerId: peer.peerId };
   const requests = Array.from({ length: count }, (_, slot) => {
     const seed = groupSeed({ ...names, slot });
     const { problem } = context.recipe.problemFor(seed);
@@ -67,5 +69,5 @@ export async function groupsBy(
     for (const [i, seed] of sequenceSeeds.entries()) bySeed.set(toHex(seed), made[g]![i]!);
   }
   const policy: ScriptedPolicy = { ...scriptedPolicy(''), generate: (_, seed) => bySeed.get(toHex(seed))! };
-  return requests.map((_, slot) => makeGroup(context, peer, slot, 0, { policy }));
+  return requests.map((_, slot) => makeGroup(context, peer, slot, 0, { policy, root: namedRoot }));
 }

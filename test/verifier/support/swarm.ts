@@ -33,13 +33,18 @@ export function starterTokenizer(): TextCodec {
 
 /** Follow the arrows, with small groups and a short probation. */
 export function testRecipe(verification: RecipeSource = {}, replaced: RecipeSource = {}): ResolvedRecipe {
+  return resolveRecipe(parseRecipe(testRecipeBytes(verification, replaced)));
+}
+
+/** The same in its canonical form. */
+export function testRecipeBytes(verification: RecipeSource = {}, replaced: RecipeSource = {}): Uint8Array {
   const source = shippedSource('arrows', {
     groupSize: GROUP_SIZE,
     staleness: { maxLagSteps: 4, keepPolicies: 5 },
     verification: { probationGroups: 2, ...verification },
     ...replaced,
   });
-  return resolveRecipe(parseRecipe(canonicalRecipe(source)));
+  return canonicalRecipe(source);
 }
 
 export function testContext(recipe: ResolvedRecipe = testRecipe()): BodyContext {
@@ -61,6 +66,8 @@ export interface MadeGroup {
 
 /** What a liar changes: before the body is hashed, and in the announcement after that. */
 export interface Alteration {
+  /** the root that the group names, hex; default `rootOf` its step */
+  readonly root?: string;
   readonly policy?: ScriptedPolicy;
   readonly body?: (body: GroupBody) => GroupBody;
   readonly announcement?: (announcement: GroupAnnouncement) => GroupAnnouncement;
@@ -75,7 +82,7 @@ export function makeGroup(
   alteration: Alteration = {},
 ): MadeGroup {
   const { recipe, tokenizer } = context;
-  const policyRoot = fromHex(rootOf(policyStep));
+  const policyRoot = fromHex(alteration.root ?? rootOf(policyStep));
   const names = { recipeId: recipe.recipeId, policyRoot, peerId: keyPair.peerId, slot };
   const seed = groupSeed(names);
   const { problem } = recipe.problemFor(seed);
