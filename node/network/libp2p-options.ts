@@ -70,7 +70,11 @@ export function libp2pOptions(
     start: false,
     privateKey: privateKeyFromRaw(keyPair.secretKey),
     nodeInfo: { userAgent: settings.agent },
-    addresses: { listen: [...settings.listen], announce: [...settings.announce] },
+    addresses: {
+      // A peer that nobody can dial is reached through a relay that it is connected to, once it has a place there.
+      listen: [...settings.listen, ...(usesRelays && settings.relay === 'client' ? ['/p2p-circuit'] : [])],
+      announce: [...settings.announce],
+    },
     transports: [tcp(), webSockets(), ...(usesRelays ? [circuitRelayTransport()] : [])],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
@@ -115,7 +119,10 @@ function servicesOf(standing: Standing, settings: Libp2pSettings, usesRelays: bo
   if (usesRelays) {
     services['autonat'] = autoNAT();
     services['dcutr'] = dcutr();
-    if (settings.relay === 'server') services['relay'] = circuitRelayServer();
+    if (settings.relay === 'server') {
+      // Not for hole punching alone: what is relayed is the swarm's own gossip and bodies, without libp2p's 128 KiB limit.
+      services['relay'] = circuitRelayServer({ reservations: { applyDefaultLimit: false } });
+    }
   }
   return services;
 }

@@ -112,6 +112,28 @@ describe('host', { timeout: 60_000 }, () => {
     await until(() => others.every((host) => host.peers.connected().length === 3), 'all know all', 20_000);
   });
 
+  it('is reached over WebSockets', async () => {
+    const node = await swarm.node({ settings: { listen: ['/ip4/127.0.0.1/tcp/0/ws'] } });
+    const [address] = node.host.addresses();
+    assert.match(address!, /\/ws\/p2p\//);
+    const other = await swarm.node({ bootstrap: [address!] });
+    await until(() => other.host.peers.connected().includes(node.host.peerId), 'connected');
+  });
+
+  it('is reached through a relay when nobody can dial it, and bodies come that way', async () => {
+    const relay = await swarm.node({ settings: { loopback: false, relay: 'server' } });
+    const bootstrap = [relay.host.addresses()[0]!];
+    const unreachable = { loopback: false, listen: [], relay: 'client' } as const;
+    const hidden = await swarm.node({ bootstrap, settings: unreachable });
+    const throughRelay = (): string | undefined => hidden.host.addresses().find((it) => it.includes('/p2p-circuit/'));
+    await until(() => throughRelay() !== undefined, 'it has a place at the relay', 20_000);
+    const body = new Uint8Array(600_000).fill(7);
+    const hash = await hidden.store.put(body);
+    const other = await swarm.node({ bootstrap: [throughRelay()!], settings: unreachable });
+    await until(() => other.host.peers.connected().includes(hidden.host.peerId), 'connected through the relay');
+    assert.deepEqual(await other.blobs.fetch(hash, { sizeBytes: body.length, timeoutMs: 20_000 }), body);
+  });
+
   it('keeps a banned peer away until the ban ends', async () => {
     const node = await swarm.node();
     const bootstrap = [node.host.addresses()[0]!];
