@@ -15,6 +15,7 @@ import type { Parameter } from '../optim/adamw.ts';
 import { clipScale, globalNorm } from '../optim/clip.ts';
 import { learningRateAt } from '../optim/schedule.ts';
 import type { EngineSource, SftSequence, TrainingEngine, TrainingEngineInit, TrainSequence } from './engine.ts';
+import { createGrowingSessions, type GrowingSessions } from './growing-sessions.ts';
 import { createInterruption, type Interruption } from './interruption.ts';
 import {
   gatherRows,
@@ -25,7 +26,7 @@ import {
   scatterRows,
 } from './micro-batch.ts';
 import { createLearner, type Learner } from './parameters.ts';
-import { createSessions, type GraphRunner, type Grids, readsOld, type Sessions } from './sessions.ts';
+import { createSessions, type GraphRunner, type Grids, readsOld } from './sessions.ts';
 import { createSnapshots } from './snapshot.ts';
 
 type Completion = Pick<TrainSequence, 'prompt' | 'tokens'>;
@@ -91,7 +92,7 @@ function accumulateGradients(...args: Parameters<typeof accumulate>): Promise<To
 interface Core {
   readonly init: TrainingEngineInit;
   readonly learner: Learner;
-  readonly sessions: Sessions;
+  readonly sessions: GrowingSessions;
   readonly maxTokens: number;
   readonly interruption: Interruption;
 }
@@ -111,7 +112,7 @@ async function logprobsUnder(
 ): Promise<readonly Float32Array[]> {
   if (sequences.length === 0) return [];
   refuseEmpty(sequences);
-  const runner = await core.sessions.get(kind);
+  const runner = await core.sessions.get(kind, sequences);
   return (await accumulate(core, runner, sequences.map(completion), () => ({}))).logprobs;
 }
 
@@ -149,7 +150,7 @@ async function sft(core: Core, demonstrations: readonly SftSequence[]): ReturnTy
   refuseEmpty(sequences);
   const counted = sum(sequences.map(({ mask }) => sum(mask!)));
   const weight = 1 / Math.max(1, counted);
-  const runner = await core.sessions.get('imitation');
+  const runner = await core.sessions.get('imitation', sequences);
   const totals = await accumulateGradients(core, runner, sequences, (batch) => ({
     weights: { data: batch.mask.map((on) => on * weight), columns: batch.width },
   }));
@@ -168,7 +169,7 @@ async function policyGradient(
   const needsOld = readsOld(core.init) && sequences.some(({ logprobsOld }) => logprobsOld === undefined);
   const recomputed = needsOld ? await logprobsUnder(core, sequences, 'logprobs') : [];
   const reference = core.init.objective.klCoef === 0 ? [] : await logprobsUnder(core, sequences, 'reference');
-  const runner = await core.sessions.get('policy');
+  const runner = await core.sessions.get('policy', sequences);
   return accumulateGradients(core, runner, sequences.map(completion), (batch) => {
     const grid = (value: (index: number, k: number) => number) => ({
       data: scatterRows(batch, value),
@@ -242,10 +243,11 @@ export async function openTrainingCore(
   const config = parseModelConfig(parseJson(configJson, 'config.json'));
   const { lora } = init;
   const learner = createLearner(weights, lora ? { settings: lora, adapters: initAdapters(config, lora, 0) } : null);
+  const reference = init.objective.klCoef === 0 ? [] : referenceOf(learner);
   const core: Core = {
     init,
     learner,
-    sessions: createSessions(config, init, learner, init.objective.klCoef === 0 ? [] : referenceOf(learner)),
+    sessions: createGrowingSessions(config, (sized) => createSessions(sized, init, learner, reference)),
     maxTokens: microBatchTokens(init),
     interruption,
   };

@@ -8,7 +8,6 @@ import type { Placement } from '../device.ts';
 import { buildAppendRowsGraph } from '../llama/append-rows.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
 import { buildDecodeGraph, type CacheKeeper } from '../llama/decode.ts';
-import { MAX_TABLE_ROWS } from '../llama/layers.ts';
 import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob } from './batch.ts';
@@ -41,11 +40,11 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
       tokens: tokens.length,
     });
   }
-  const positions = Math.min(config.maxPositions, MAX_TABLE_ROWS);
+  const positions = config.maxPositions;
   if (totalTokens > positions) {
     throw new SwarmError(
       'TOO_LARGE',
-      `${totalTokens} tokens, prompt and completion, exceed the ${positions} positions that the graphs have for this model; shorten one.`,
+      `${totalTokens} tokens, prompt and completion, exceed the ${positions} positions that this model was made for (max_position_embeddings); shorten one.`,
       { tokens: totalTokens, positions },
     );
   }

@@ -40,6 +40,15 @@ function buffersOf(answer: Answer, request: EngineRequest): ArrayBufferLike[] {
   return [];
 }
 
+/** Tokens of the longest sequence that a request may come to. */
+function longest(request: Extract<EngineRequest, { kind: 'generate' | 'replay' }>): number {
+  let most = 0;
+  if (request.kind === 'generate') {
+    for (const { prompt } of request.groups) most = Math.max(most, prompt.length + request.sampling.maxNewTokens);
+  } else for (const { prompt, tokens } of request.sequences) most = Math.max(most, prompt.length + tokens.length);
+  return most;
+}
+
 async function work(policies: Policies, task: Task, onToken: (drawn: DrawnToken) => void): Promise<Answer> {
   const { request } = task;
   if (request.kind === 'load') {
@@ -51,7 +60,7 @@ async function work(policies: Policies, task: Task, onToken: (drawn: DrawnToken)
     return null;
   }
   const { config, feeds } = await policies.use(request.policyRoot);
-  const { decoder, replayer } = await policies.runner(config);
+  const { decoder, replayer } = await policies.runner(config, longest(request));
   const job = { weights: feeds, sampling: request.sampling, isAborted: () => task.aborted };
   return request.kind === 'generate'
     ? decoder.generate({ ...job, groups: request.groups, ...(request.tellTokens ? { onToken } : {}) })

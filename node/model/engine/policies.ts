@@ -1,12 +1,13 @@
 // The policies a worker holds. Weights count against a budget and the least recently used leave; where a policy's files
 // lie is remembered, so that one that left comes back by itself. Sessions belong to a config, not to a policy: weights
-// are inputs, and changing policy builds nothing.
+// are inputs, and changing policy builds nothing; only longer sequences than any before have graphs built for them.
 
 import { SwarmError } from '../../protocol/errors.ts';
 import type { PolicyFiles } from '../../protocol/ports.ts';
 import { roundToBf16InPlace } from '../bf16.ts';
 import { graphKey, type ModelConfig, parseModelConfig } from '../config.ts';
 import { loadWeightsFile } from '../folder.ts';
+import { forTokens, tablePositions } from '../llama/positions.ts';
 import { policyRoot } from '../policy-root.ts';
 import { parseJson } from '../small-files.ts';
 import { parameterCount, type Weights, type WeightTensor } from '../weights.ts';
@@ -35,7 +36,8 @@ export interface Policies {
   unload(root: string): void;
   /** From memory, or from its files again. @throws {SwarmError} POLICY_NOT_LOADED */
   use(root: string): Promise<LoadedPolicy>;
-  runner(config: ModelConfig): Promise<ConfigRunner>;
+  /** @param tokens of the longest sequence that is to be run: prompt and completion */
+  runner(config: ModelConfig, tokens: number): Promise<ConfigRunner>;
   dispose(): Promise<void>;
 }
 
@@ -93,7 +95,7 @@ export function createPolicies(limits: EngineLimits): Policies {
   const known = new Map<string, Known>();
   /** in order of use, the most recent last */
   const loaded = new Map<string, LoadedPolicy>();
-  const runners = new Map<string, Promise<ConfigRunner>>();
+  const runners = new Map<string, { readonly positions: number; readonly built: Promise<ConfigRunner> }>();
   const bytesOf = ({ parameters }: LoadedPolicy): number => parameters * Float32Array.BYTES_PER_ELEMENT;
 
   /** Before a byte is read: the config says how large its weights are. */
@@ -127,6 +129,11 @@ export function createPolicies(limits: EngineLimits): Policies {
     return { decoder: await createDecoder(config, init), replayer: createReplayer(config, init) };
   };
 
+  const disposeRunner = async ({ decoder, replayer }: ConfigRunner): Promise<void> => {
+    await decoder.dispose();
+    await replayer.dispose();
+  };
+
   return {
     load: async (files, alter) => {
       checkFits(files);
@@ -147,21 +154,19 @@ export function createPolicies(limits: EngineLimits): Policies {
       }
       return keep(root, await readPolicy(files));
     },
-    runner: (config) => {
+    runner: async (config, tokens) => {
       const key = graphKey(config);
       const existing = runners.get(key);
-      if (existing !== undefined) return existing;
-      const built = buildRunner(config);
-      runners.set(key, built);
+      const positions = tablePositions(config, tokens);
+      if (existing !== undefined && existing.positions >= positions) return existing.built;
+      if (existing !== undefined) await disposeRunner(await existing.built);
+      const built = buildRunner(forTokens(config, tokens));
+      runners.set(key, { positions, built });
       built.catch(() => runners.delete(key));
       return built;
     },
     dispose: async () => {
-      for (const built of runners.values()) {
-        const { decoder, replayer } = await built;
-        await decoder.dispose();
-        await replayer.dispose();
-      }
+      for (const { built } of runners.values()) await disposeRunner(await built);
       runners.clear();
       loaded.clear();
       known.clear();

@@ -67,7 +67,7 @@ export function buildDecoderGraph(config: ModelConfig): GraphBuilder {
   const placement: Placement = {
     rotated: (heads) => [BATCH, NEW, heads * config.headDim],
     positions,
-    tables: rotaryTables(graph, config, MAX_POSITIONS),
+    tables: rotaryTables(graph, { ...config, maxPositions: Math.min(config.maxPositions, MAX_POSITIONS) }),
   };
   const mask = scoreMask(graph, attentionMask);
   let rows = embed(weights, ids, [ROWS]);

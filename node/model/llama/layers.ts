@@ -43,30 +43,22 @@ export function declareWeights(graph: GraphBuilder, config: ModelConfig): GraphW
 /** Added to scores and logits of what must not be seen; finite, so that no row becomes NaN, and e^(it) is 0 in float32. */
 export const MASKED_SCORE = -1e9;
 
-/** Position tables hold this many rows at most, so that those of a config that boasts of millions stay small. */
-export const MAX_TABLE_ROWS = 8192;
-
 export interface RotaryTables {
   readonly cos: Value;
   readonly sin: Value;
 }
 
 /**
- * cos and sin of the positions' angles, times YaRN's attention factor, [positions, headDim/2].
- * @param maxRows positions that the tables hold at most
+ * cos and sin of the angles of all of the config's positions (see forTokens), times YaRN's attention factor,
+ * [positions, headDim/2].
  */
-export function rotaryTables(graph: GraphBuilder, config: ModelConfig, maxRows: number = MAX_TABLE_ROWS): RotaryTables {
-  return scaledTables(graph, config, 1, maxRows);
+export function rotaryTables(graph: GraphBuilder, config: ModelConfig): RotaryTables {
+  return scaledTables(graph, config, 1);
 }
 
 /** The same, times a factor: rotating with them rotates and scales. */
-export function scaledTables(
-  graph: GraphBuilder,
-  config: ModelConfig,
-  scale: number,
-  maxRows: number = MAX_TABLE_ROWS,
-): RotaryTables {
-  const shape = [Math.min(config.maxPositions, maxRows), config.headDim / 2] as const;
+export function scaledTables(graph: GraphBuilder, config: ModelConfig, scale: number): RotaryTables {
+  const shape = [config.maxPositions, config.headDim / 2] as const;
   const angles = rotaryAngles(config, shape[0]);
   const factor = scale * attentionFactor(config);
   const table = (f: (angle: number) => number): Value =>

@@ -166,6 +166,34 @@ test('close settles what is pending and refuses what comes after', async () => {
   await assert.rejects(engine.load(policy), (error) => isSwarmError(error, 'ENGINE_CLOSED'));
 });
 
+test('a sequence over 8192 tokens is generated and replayed alike, between short ones, up to what the model is made for', async () => {
+  const shape = { hiddenSize: 4, intermediateSize: 4, layers: 1, heads: 1, keyValueHeads: 1, headDim: 4 };
+  const { configJson, weights } = randomModel({ ...shape, maxPositions: 9_000 }, 4);
+  const rounded = roundToBf16(weights);
+  const weightsFile = join(dir, 'long.safetensors');
+  await writeFile(weightsFile, writeSafetensors(rounded, 'BF16'));
+  const policy = { policyRoot: Buffer.from(policyRoot(rounded)).toString('hex'), configJson, weightsFile };
+  const prompt = Uint32Array.from({ length: 8_500 }, (_, i) => (i * i) % 24);
+  const few = { ...sampling, maxNewTokens: 4, endTokens: [] };
+  await withEngine(async (engine) => {
+    await engine.load(policy);
+    const short = await engine.generate(policy.policyRoot, few, [group]);
+    const [long] = await engine.generate(policy.policyRoot, few, [{ prompt, sequenceSeeds: [seeds[0]!] }]);
+    const { tokens } = long![0]!;
+    const [replayed] = await engine.replay(policy.policyRoot, few, [{ prompt, tokens }]);
+    const us = uniforms(seeds[0]!, tokens.length);
+    for (const [t, u] of us.entries()) assert.ok(drawnWithin(u, replayed!.below[t]!, replayed!.upTo[t]!, 1e-4));
+    for (const [t, logprob] of long![0]!.logprobs.entries()) {
+      assert.ok(Math.abs(logprob - replayed!.logprobs[t]!) < 1e-4);
+    }
+    assert.deepEqual(tokensOf(await engine.generate(policy.policyRoot, few, [group])), tokensOf(short));
+    await assert.rejects(
+      engine.generate(policy.policyRoot, { ...few, maxNewTokens: 600 }, [{ prompt, sequenceSeeds: [seeds[0]!] }]),
+      (error) => isSwarmError(error, 'TOO_LARGE') && error.detail['positions'] === 9_000,
+    );
+  });
+});
+
 test('altered weights answer under the same root but do not replay', async () => {
   const [policy] = policies as [PolicyFiles];
   await withEngine(async (honest) => {
