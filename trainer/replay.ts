@@ -59,11 +59,11 @@ export function createReplays(
   /** root to policy step */
   const loaded = new Map<string, number>();
 
-  async function load(policyRoot: string, policyStep: number): Promise<boolean> {
+  async function load(policyRoot: string, policyStep: number, signal: AbortSignal): Promise<boolean> {
     if (loaded.has(policyRoot)) return true;
     const files = await chain.files(policyRoot);
     if (files === null) return false;
-    await policies.load(files);
+    await policies.load(files, { signal });
     loaded.set(policyRoot, policyStep);
     return true;
   }
@@ -95,7 +95,7 @@ export function createReplays(
 
   async function recomputeOne(groups: readonly ReadyGroup[], signal: AbortSignal): Promise<Recomputed> {
     const { announcement, policyStep } = groups[0]!;
-    if (!(await load(toHex(announcement.policyRoot), policyStep))) {
+    if (!(await load(toHex(announcement.policyRoot), policyStep, signal))) {
       const reason = 'POLICY_UNAVAILABLE';
       return { groups: [], refused: groups.map(({ groupId }) => ({ groupId, state: 'dropped', reason })) };
     }

@@ -52,9 +52,9 @@ export function createReplayLoop(components: ReplayLoopComponents, limits: Waiti
     for (const job of jobs) await ledger.close(job, ignore('POLICY_UNAVAILABLE', { note: note.slice(0, 200) }), 0);
   };
 
-  const next = async (): Promise<readonly Job[]> => {
+  const next = async (signal: AbortSignal): Promise<readonly Job[]> => {
     for (const policyRoot of queue.policies()) {
-      const state = await replayer.load(policyRoot);
+      const state = await replayer.load(policyRoot, signal);
       if (state !== 'loaded') {
         await goWithout(policyRoot, state);
         continue;
@@ -107,7 +107,7 @@ export function createReplayLoop(components: ReplayLoopComponents, limits: Waiti
         const wait = signalWork.promise;
         let batch: readonly Job[] = [];
         try {
-          batch = await next();
+          batch = await next(signal);
           if (batch.length > 0) await replay(batch, signal);
         } catch (error) {
           if (signal.aborted) return;

@@ -41,7 +41,7 @@ export function whyUnusable(error: unknown): string | null {
 
 export interface Replayer {
   /** Loads a policy; the engine keeps those used last within its memory, and reads others again when they are asked for. */
-  load(policyRoot: string): Promise<PolicyState>;
+  load(policyRoot: string, signal?: AbortSignal): Promise<PolicyState>;
   /** @throws ENGINE_FAILED and other trouble of ours */
   replay(policyRoot: string, jobs: readonly Job[], signal: AbortSignal): Promise<readonly ReplayedSequence[]>;
   /** stage 2 on what `replay` gave for the same jobs */
@@ -68,12 +68,12 @@ export function createReplayer(
   const sampling = samplingOf(context);
   const loaded = new Set<string>();
 
-  const load = async (policyRoot: string): Promise<PolicyState> => {
+  const load = async (policyRoot: string, signal?: AbortSignal): Promise<PolicyState> => {
     if (loaded.has(policyRoot)) return 'loaded';
     const files = await chain.files(policyRoot);
     if (files === null) return 'absent';
     try {
-      await engine.load(files);
+      await engine.load(files, signal === undefined ? {} : { signal });
     } catch (error) {
       const unusable = whyUnusable(error);
       if (unusable === null) throw error;

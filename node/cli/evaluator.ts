@@ -38,7 +38,7 @@ export function createEvaluator(components: EvaluatorComponents, init: Evaluator
     const policy = followed.chain.at(policyStep);
     const files = policy === null ? null : await followed.chain.files(policy.policyRoot);
     if (policy === null || files === null) return;
-    await engine.load(files);
+    await engine.load(files, { signal });
     asked ??= await heldOutTasks(followed.known.resolved, tokenizer, init.evalTasks, init.seed);
     const sampling = followed.sampling(tokenizer);
     const { resolved } = followed.known;

@@ -196,7 +196,10 @@ export interface ReplayedSequence {
 export interface PolicyEngine {
   load(
     policy: PolicyFiles,
-    options?: { readonly alterWeights?: { readonly seed: number; readonly scale: number } },
+    options?: {
+      readonly alterWeights?: { readonly seed: number; readonly scale: number };
+      readonly signal?: AbortSignal;
+    },
   ): Promise<{
     readonly parameters: number;
   }>;

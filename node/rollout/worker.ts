@@ -245,7 +245,8 @@ class Worker implements RolloutWorker {
     }
     const config = parseModelConfig(JSON.parse(files.configJson));
     const { alterWeights } = this.#init;
-    await engine.load(files, alterWeights === undefined ? {} : { alterWeights });
+    const { signal } = this.#stopping;
+    await engine.load(files, { signal, ...(alterWeights === undefined ? {} : { alterWeights }) });
     const before = this.#loaded;
     this.#loaded = { policyRoot: policy.policyRoot, config };
     if (before !== null) await engine.unload(before.policyRoot);

@@ -130,7 +130,8 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
 
   return {
     load: async (policy, options) => {
-      const answer = await ask({ kind: 'load', policy, alterWeights: options?.alterWeights ?? null });
+      const { alterWeights = null, signal } = options ?? {};
+      const answer = await ask({ kind: 'load', policy, alterWeights }, signal);
       tellPlan(policy);
       return answer;
     },
