@@ -10,6 +10,7 @@ import type { GroupCounts } from '../../node/cli/events.ts';
 import { withObserver } from '../../node/cli/observer.ts';
 import { murmurLab } from '../support/murmur-process.ts';
 import { askUntil, assertAddsUp, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
+import { runInProcess } from '../support/run-program.ts';
 
 interface Status {
   readonly running: boolean;
@@ -135,6 +136,10 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
     for (const { completion, reward } of group.rollouts) {
       const said = completion.slice(completion.lastIndexOf('>') + 1);
       assert.equal(reward, said === answerOf(group.prompt) ? 1 : 0, `${group.prompt}${completion}`);
+    }
+    const { stdout } = await runInProcess(['rollouts', id, '--data-dir', lab.dataDir('trainer')]);
+    for (const part of [group.prompt, ...group.rollouts.map((each) => each.completion), 'reward', 'accept']) {
+      assert.ok(stdout.includes(part), `${part} in\n${stdout}`);
     }
   });
 

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkFits } from '../../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
-import type { RecipeSource } from '../../../recipes/schema.ts';
+import { parseRecipe, type Recipe, type RecipeSource } from '../../../recipes/schema.ts';
 import type { ModelTexts } from '../../../shardcast/policies.ts';
 import { createPublisher } from '../../../shardcast/publish.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
@@ -151,11 +151,31 @@ function offerBeat(host: TrainerHost, training: () => Training | null): OfferBea
   );
 }
 
-/** `--recipe`: a recipe of this trainer's own, published as `murmur submit` would. The same file gives the same recipe. */
+/**
+ * `--recipe`: a recipe of this trainer's own, published as `murmur submit` would. The same file gives the same recipe.
+ * @throws {SwarmError} USAGE when nobody would check its groups
+ */
 async function publishOwn(host: TrainerHost, source: RecipeSource): Promise<KnownRecipe> {
   const { participant } = host.context;
   const author = toHex(participant.keyPair.publicKey);
-  return participant.book.submit(completeToBytes(source, { author, trainers: [author], model: host.start.model }));
+  const bytes = completeToBytes(source, { author, trainers: [author], model: host.start.model });
+  const why = unchecked(host.options, parseRecipe(bytes));
+  if (why !== null) {
+    throw new SwarmError(
+      'USAGE',
+      `no group of this recipe would ever count: ${why}. Leave --no-verify out, or write keys of verifiers (murmur id) into the recipe, under verification.verifiers`,
+    );
+  }
+  return participant.book.submit(bytes);
+}
+
+/** Why nobody whose word counts would check the groups of a recipe; null when somebody does. */
+function unchecked(options: TrainOptions, recipe: Recipe): string | null {
+  const { acceptance, verifiers } = recipe.verification;
+  if (options.verify) return null;
+  if (verifiers.length === 0) return 'it names no verifier and --no-verify is set';
+  if (acceptance.rule !== 'quorum' || acceptance.quorum <= verifiers.length) return null;
+  return `it asks for ${acceptance.quorum} verifiers, names ${verifiers.length}, and --no-verify is set`;
 }
 
 /** Why this trainer does not take a recipe; null when it does. */
@@ -164,11 +184,8 @@ function refusal(host: TrainerHost, { resolved: { recipe } }: KnownRecipe): stri
   if (!recipe.trainers.includes(key)) return 'it names other trainers';
   if (recipe.model.initialPolicyRoot !== host.start.model.initialPolicyRoot)
     return 'it starts from another model than --model';
-  if (!host.options.verify && recipe.verification.verifiers.length === 0)
-    return 'it names no verifier and --no-verify is set';
-  const { acceptance, verifiers } = recipe.verification;
-  if (!host.options.verify && acceptance.rule === 'quorum' && acceptance.quorum > verifiers.length)
-    return `it asks for ${acceptance.quorum} verifiers, names ${verifiers.length}, and --no-verify is set`;
+  const why = unchecked(host.options, recipe);
+  if (why !== null) return why;
   if (host.options.accept === 'all') return null;
   return host.options.accept === 'author' && recipe.author === key ? null : `--accept is ${host.options.accept}`;
 }

@@ -110,6 +110,14 @@ test('a recipe that asks in chats is refused for a model without a chat template
   assert.deepEqual(await failure(['warm-up', '--recipe', 'largest', '--out', dir]), ['RECIPE_INVALID', 4]);
 });
 
+test('a trainer without a verifier refuses a recipe of its own that names none', async (t) => {
+  const dir = await tempDir(t);
+  const flags = ['--recipe', 'arrows', '--no-verify', '--loopback', '--threads', '1', '--log-level', 'error'];
+  const { code, stdout } = await runInProcess(['train', ...flags, '--data-dir', join(dir, 'data'), '--json']);
+  assert.equal(code, 2);
+  assert.equal((JSON.parse(stdout.trim().split('\n').at(-1)!) as { error: { code: string } }).error.code, 'USAGE');
+});
+
 test('a recipe that is not there is told from one that is broken', async (t) => {
   const dir = await tempDir(t);
   await mkdir(join(dir, 'folder.yaml'));
