@@ -28,11 +28,10 @@ async function freePort(): Promise<number> {
 test('a port in use is named, by code and exit code', async (t) => {
   const lab = await murmurLab(t);
   const port = await takenPort(t);
-  const flags = ['node', ...RING_FLAGS, '--port', String(port), '--json', '--data-dir', lab.dataDir('node')];
-  const { code, stdout, stderr } = await lab.run(flags);
-  assert.equal(code, 5, stderr);
-  assert.equal(JSON.parse(stdout).error.code, 'PORT_IN_USE');
-  assert.ok(stderr.includes(String(port)), stderr);
+  const flags = ['node', ...RING_FLAGS, '--port', String(port), '--data-dir', lab.dataDir('node')];
+  const { exit, code, message } = await lab.refused(flags);
+  assert.deepEqual([exit, code], [5, 'PORT_IN_USE']);
+  assert.ok(message.includes(String(port)), message);
 });
 
 test('a peer that does not answer is tried again, with a notice; too little disk is told; a directory in use is refused meanwhile', async (t) => {
@@ -42,17 +41,15 @@ test('a peer that does not answer is tried again, with a notice; too little disk
   await node.event('listening');
   await node.event('notice', ({ text }) => text.includes('--max-disk is 999999.0 GB'));
   const [again, status, first] = await Promise.all([
-    lab.run(['node', ...RING_FLAGS, '--json', '--data-dir', lab.dataDir('node')]),
+    lab.refused(['node', ...RING_FLAGS, '--data-dir', lab.dataDir('node')]),
     askUntil<{ running: boolean; role: string }>(lab, 'node', 'status', () => true),
     node.event('notice', ({ text }) => text.includes(nobody)),
     node.event('notice', ({ text }) => text.includes('retrying in 2 s')),
   ]);
   assert.match(first.text, /cannot reach .*retrying in 1 s/);
   assert.deepEqual([status.running, status.role], [true, 'node']);
-  assert.equal(again.code, 5, again.stderr);
-  const { error } = JSON.parse(again.stdout) as { error: { code: string; message: string } };
-  assert.equal(error.code, 'DATA_DIR_IN_USE');
-  assert.ok(error.message.includes(String(node.pid)), error.message);
+  assert.deepEqual([again.exit, again.code], [5, 'DATA_DIR_IN_USE']);
+  assert.ok(again.message.includes(String(node.pid)), again.message);
   assert.deepEqual(await node.interrupt(), { code: 0, signal: null });
 });
 
