@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { loadModelFolder } from '../../../node/model/folder.ts';
+import { runInProcess } from '../../support/run-program.ts';
 
 let dir: string;
 before(async () => {
@@ -66,7 +67,9 @@ test('stopped by a signal and run again it ends with the model of an undisturbed
 });
 
 test('what cannot be run says so by its exit code', async () => {
-  assert.equal(await murmur(['--recipe', 'no-such-recipe', '--out', join(dir, 'x')]).exit, 3);
-  assert.equal(await murmur(['--learning-rate', 'fast', '--out', join(dir, 'x')]).exit, 2);
-  assert.equal(await murmur(['--base', join(dir, 'nowhere'), '--out', join(dir, 'x')]).exit, 4);
+  const exit = async (...args: readonly string[]): Promise<number> =>
+    (await runInProcess(['warm-up', ...args, '--out', join(dir, 'x')])).code;
+  assert.equal(await exit('--recipe', 'no-such-recipe'), 3);
+  assert.equal(await exit('--learning-rate', 'fast'), 2);
+  assert.equal(await exit('--base', join(dir, 'nowhere')), 4);
 });

@@ -70,35 +70,53 @@ function someAdapters({ config }: RandomModel): Weights {
   return adapters;
 }
 
+/** A batch as an engine computes it. */
+interface Prepared {
+  /** loss and log-probs under the weights as they are now; gradients are added up over runs */
+  run(): Promise<Outcome>;
+  release(): Promise<void>;
+}
+
 /** The gradient of a batch as an engine adds it up. */
-async function outcome({ config, weights }: RandomModel, form: Form, how: How = {}): Promise<Outcome> {
+async function outcome(model: RandomModel, form: Form, how: How = {}): Promise<Outcome> {
+  const prepared = await prepare(model, form, how);
+  try {
+    return await prepared.run();
+  } finally {
+    await prepared.release();
+  }
+}
+
+async function prepare({ config, weights }: RandomModel, form: Form, how: How): Promise<Prepared> {
   const { entropyCoef = 0, alone = false, kind = 'policy', adapters } = how;
   const init = initOf({ ...form, ...(adapters ? { lora: LORA } : {}) }, entropyCoef);
   const learner = createLearner(weights, adapters ? { settings: LORA, adapters } : null);
   const sessions = createSessions(config, init, learner);
   const runner = await sessions.get(kind);
   const batch = sequences(init.tokenCount ?? config.vocabSize);
-  const logprobs: Float32Array[] = [];
-  let [loss, entropy] = [0, 0];
   const parts = alone
     ? batch.flatMap((each, index) => microBatches([each], 1000).map((part) => ({ ...part, indices: [index] })))
     : microBatches(batch, init.microBatchTokens ?? 1000);
-  for (const part of parts) {
-    const grid = (value: number) => ({ data: part.mask.map((on) => on * value), columns: part.width });
-    const result = await runner.run(part, {
-      weights: grid(1 / 20),
-      logprobs_worker: grid(-3),
-      logprobs_old: grid(-3),
-      advantages: { data: Float32Array.from(part.indices, (index) => (index < 0 ? 0 : (index % 3) - 1)), columns: 1 },
-    });
-    loss += result.scalars.loss!;
-    entropy += result.entropy.reduce((sum, value) => sum + value, 0);
-    for (const [index, values] of gatherRows(part, result.logprobs, (at) => batch[at]!.tokens.length))
-      logprobs[index] = values;
-  }
-  await sessions.release();
-  const gradients = new Map(learner.parameters.map(({ name }, k) => [name, learner.gradients[k]!]));
-  return { loss, entropy, logprobs, gradients };
+  const run = async (): Promise<Outcome> => {
+    const logprobs: Float32Array[] = [];
+    let [loss, entropy] = [0, 0];
+    for (const part of parts) {
+      const grid = (value: number) => ({ data: part.mask.map((on) => on * value), columns: part.width });
+      const result = await runner.run(part, {
+        weights: grid(1 / 20),
+        logprobs_worker: grid(-3),
+        logprobs_old: grid(-3),
+        advantages: { data: Float32Array.from(part.indices, (index) => (index < 0 ? 0 : (index % 3) - 1)), columns: 1 },
+      });
+      loss += result.scalars.loss!;
+      entropy += result.entropy.reduce((sum, value) => sum + value, 0);
+      for (const [index, values] of gatherRows(part, result.logprobs, (at) => batch[at]!.tokens.length))
+        logprobs[index] = values;
+    }
+    const gradients = new Map(learner.parameters.map(({ name }, k) => [name, learner.gradients[k]!]));
+    return { loss, entropy, logprobs, gradients };
+  };
+  return { run, release: async () => void (await sessions.release()) };
 }
 
 function assertSame(found: Outcome, expected: Outcome, tolerance: number): void {
@@ -161,6 +179,7 @@ test("adapters' gradients agree with central differences", async () => {
   const how = { kind: 'imitation', adapters } as const;
   const { gradients } = await outcome(model, {}, how);
   assert.equal(gradients.size, model.config.layers * LORA_TARGETS.length * 2);
+  const again = await prepare(model, {}, how);
   for (const [name, gradient] of gradients) {
     if (!name.startsWith('model.layers.0.')) continue;
     const { data } = adapters.get(name)!;
@@ -168,7 +187,7 @@ test("adapters' gradients agree with central differences", async () => {
     const kept = data[k]!;
     const lossAt = async (value: number): Promise<number> => {
       data[k] = value;
-      return (await outcome(model, {}, how)).loss;
+      return (await again.run()).loss;
     };
     const [above, below] = [await lossAt(kept + 1e-2), await lossAt(kept - 1e-2)];
     data[k] = kept;
@@ -178,6 +197,7 @@ test("adapters' gradients agree with central differences", async () => {
       `${name}: ${gradient[k]}, ${numeric}`,
     );
   }
+  await again.release();
 });
 
 test('one gradient of adapters, however it is computed', async () => {
