@@ -1,10 +1,11 @@
 // `murmur demo` from its flags to its exit code: which recipe, model, swarm and goal; what is said before and after.
 
 import { randomInt } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { access, constants, writeFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Recipe } from '../../../recipes/schema.ts';
+import { SwarmError } from '../../protocol/errors.ts';
 import type { DemoOptions } from '../commands/demo.ts';
 import { choosePlacement } from '../compute.ts';
 import { EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
@@ -53,8 +54,23 @@ function memoryNote(parameters: number, size: SwarmSize, hasLiar: boolean): stri
   return `This may take up to ${gigabytes(needed)} of memory, the machine has ${gigabytes(totalmem())}: --nodes 1 --no-liar takes least.\n`;
 }
 
+/** Told before the minutes that a demo takes, not after. @throws {SwarmError} USAGE */
+async function checkResultFile(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  const folder = dirname(resolve(file));
+  await access(folder, constants.W_OK).catch((cause: unknown) => {
+    throw new SwarmError(
+      'USAGE',
+      `--json-file: cannot write to ${folder}; make the folder, or name another`,
+      {},
+      { cause },
+    );
+  });
+}
+
 /** @returns the exit code */
 export async function demo(options: DemoOptions): Promise<number> {
+  await checkResultFile(options.jsonFile);
   const seed = options.seed ?? randomInt(MAX_COUNT + 1);
   const stamp = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15);
   const dataDir = resolve(options.dataDir ?? join(defaultDataDir(), `demo-${stamp}`));

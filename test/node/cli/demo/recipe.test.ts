@@ -57,6 +57,9 @@ test('a recipe that the model cannot be asked is refused before any process star
   const unknown = await runInProcess(['demo', '--recipe', 'no-such', '--data-dir', dir]);
   assert.equal(unknown.code, 3);
   assert.match(unknown.stderr, /RECIPE_NOT_FOUND/);
+  const nowhere = await runInProcess(['demo', '--json-file', join(dir, 'none', 'out.json'), '--data-dir', dir]);
+  assert.equal(nowhere.code, 2);
+  assert.match(nowhere.stderr, /--json-file.*USAGE/);
 });
 
 test('enough is 0.93 of arrows and 0.38 more than before; of others three quarters of what was missing', () => {
