@@ -18,7 +18,7 @@ export interface Learner {
   optimizerStep(): number;
   /** One step along the gradients. @throws NON_FINITE_STEP when the rate is not finite; nothing changes then */
   step(settings: AdamwSettings, learningRate: number, scale: number): void;
-  /** The model's own tensors as they stand, adapters merged; one at a time, since merging copies. */
+  /** The model's own tensors as they stand, adapters merged; each until the next is asked for, since merging copies. */
   policy(): Iterable<Parameter>;
   checkpoint(meta: CheckpointMeta): Checkpoint;
   restore(checkpoint: Checkpoint): void;
@@ -68,8 +68,12 @@ export function createLearner(
       adamwUpdate(state, parameters, this.gradients, settings, learningRate, scale);
     },
     *policy() {
-      for (const [name, tensor] of model)
-        yield { name, ...(lora ? mergedTensor(name, tensor, lora.adapters, lora.settings) : tensor) };
+      for (const [name, tensor] of model) {
+        const merged = lora ? mergedTensor(name, tensor, lora.adapters, lora.settings) : tensor;
+        yield { name, ...merged };
+        // a copy goes at once, not when a collection comes round
+        if (merged.data !== tensor.data) (merged.data.buffer as ArrayBuffer).transfer(0);
+      }
     },
     checkpoint: (meta) => ({
       meta,
