@@ -1,6 +1,8 @@
 // The key pair of a data directory for commands that run beside a node: from the running node's key file, or made.
 
+import { isSwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
+import { readKeyFile } from '../store/identity.ts';
 import { createStore } from '../store/store.ts';
 import { createLogger } from './system.ts';
 
@@ -10,9 +12,20 @@ export function passphrase(): string | undefined {
 }
 
 /**
- * @throws {SwarmError} DATA_DIR_IN_USE while a node runs there (ask it instead), BAD_KEY
+ * The key pair of a data directory, made when there is none; of one that a node has open, the key file is read.
+ * @throws {SwarmError} BAD_KEY, DATA_DIR_UNUSABLE, DISK_FULL
  */
 export async function readIdentity(dataDir: string): Promise<KeyPair> {
+  try {
+    return await openIdentity(dataDir);
+  } catch (error) {
+    const keyPair = isSwarmError(error, 'DATA_DIR_IN_USE') ? await readKeyFile(dataDir, passphrase()) : null;
+    if (keyPair === null) throw error;
+    return keyPair;
+  }
+}
+
+async function openIdentity(dataDir: string): Promise<KeyPair> {
   const store = await createStore({
     dir: dataDir,
     maxDiskBytes: Number.MAX_SAFE_INTEGER,

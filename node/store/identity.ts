@@ -4,8 +4,8 @@
 
 import { createKeyPair, decodeKeyFile, encodeKeyFile, isSealedKeyFile, type KeyPair } from '../protocol/keys.ts';
 import type { Logger } from '../protocol/ports.ts';
-import type { DataDirLayout } from './data-dir.ts';
-import { type FileSystem, readIfThere, writeWhole } from './files.ts';
+import { type DataDirLayout, dataDirLayout } from './data-dir.ts';
+import { type FileSystem, NODE_FILE_SYSTEM, readIfThere, writeWhole } from './files.ts';
 import { diskError } from './fs-error.ts';
 
 const OWNER_ONLY = 0o600;
@@ -38,6 +38,17 @@ export async function loadIdentity(
   } catch (error) {
     throw diskError(error, 'read or write the key file');
   }
+}
+
+/**
+ * The key pair that is in a data directory, whoever has it open; nothing is changed. Null when there is none.
+ * @throws {SwarmError} BAD_KEY, DATA_DIR_UNUSABLE
+ */
+export async function readKeyFile(dir: string, passphrase?: string): Promise<KeyPair | null> {
+  const bytes = await readIfThere(NODE_FILE_SYSTEM, dataDirLayout(dir).keyFile).catch((error: unknown) => {
+    throw diskError(error, 'read the key file');
+  });
+  return bytes === null ? null : decodeKeyFile(bytes, passphrase);
 }
 
 async function keepToOwner(components: {

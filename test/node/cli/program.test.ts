@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createProgram } from '../../../node/cli/program.ts';
+import { createStore } from '../../../node/store/store.ts';
 import { commandLines, parsedCommand } from '../../support/command-line.ts';
 import { runInProcess } from '../../support/run-program.ts';
+import { silentLogger } from '../../support/silent-logger.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const COMMANDS: readonly string[] = [
@@ -156,4 +158,9 @@ test('id makes a key once and shows it again', async (t) => {
   assert.equal(shown.dataDir, dir);
   const again = await runInProcess(['id', '--data-dir', dir]);
   assert.match(again.stdout, new RegExp(shown.publicKey));
+  // As a running node has it.
+  const store = await createStore({ dir, maxDiskBytes: 1e6, logger: silentLogger });
+  const beside = await runInProcess(['id', '--data-dir', dir]);
+  await store.close();
+  assert.deepEqual([beside.code, beside.stdout], [0, again.stdout]);
 });
