@@ -7,6 +7,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { calibrationLarge } from './calibration-large.ts';
 import { demo } from './demo.ts';
+import { floods } from './floods.ts';
 import { fuzzing } from './fuzz.ts';
 import type { Benchmark, Row } from './harness.ts';
 import { liarsSwarm } from './liars-swarm.ts';
@@ -20,6 +21,7 @@ import { step } from './step.ts';
 import { toploc } from './toploc.ts';
 import { training, trainingLarge } from './training.ts';
 import { transformers } from './transformers.ts';
+import { validator } from './validator.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [
   training,
@@ -34,6 +36,8 @@ const BENCHMARKS: readonly Benchmark[] = [
   toploc,
   load,
   nodeAtRest,
+  validator,
+  floods,
   demo,
   fuzzing,
   soak,
