@@ -327,7 +327,9 @@ const acceptanceSchema: z.ZodType<RecipeAcceptance> = z.strictObject({
     .gt(0)
     .max(1)
     .default(0.8)
-    .describe("least standing, c / (c + 8) for c verdicts that the trainer's own checks confirmed in a row"),
+    .describe(
+      "least standing: c / (c + 8 · 4^n) for c verdicts that the trainer's own checks confirmed since the last of n that they contradicted",
+    ),
   quorum: z.int().min(1).max(256).default(2).describe('verifiers that have to accept under the rule quorum'),
 });
 

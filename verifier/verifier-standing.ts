@@ -1,13 +1,17 @@
 // What each other verifier has earned with this one: verdicts of its that our own checks confirmed or contradicted, and silence.
 // Source: design.md "Who trusts what" (a rejection that does not repeat silences its verifier for 14 steps; acceptances count
 // from verifiers whose verdicts one's own checks confirmed often enough).
-// Invariants: one contradiction takes all standing at once; a change is on disk when its promise resolves.
+// Invariants: one contradiction takes all standing at once, and makes it the slower to earn again; a change is on disk when its promise resolves.
 
 import { fromUtf8, utf8 } from '../node/protocol/bytes.ts';
 import type { PeerIdString, Records } from '../node/protocol/ports.ts';
 
 /** Confirmed verdicts that are worth a standing of one half. Our own: as many as a peer's probation has groups by default. */
 export const CONFIRMED_TO_HALF = 8;
+/** Each contradiction makes it this many times as many: an accepter of everything is right as long as nobody lies. Our own. */
+const SLOWER_EACH = 4;
+/** Beyond this nothing is earned back in a run's time. */
+const MAX_SLOWER = 10;
 
 export interface VerifierStanding {
   readonly verifier: PeerIdString;
@@ -15,7 +19,7 @@ export interface VerifierStanding {
   readonly confirmed: number;
   /** verdicts that our own check showed to be false */
   readonly contradicted: number;
-  /** 0 … 1: c / (c + CONFIRMED_TO_HALF), c = confirmed since the last contradiction */
+  /** 0 … 1: c / (c + CONFIRMED_TO_HALF · 4^n), c = confirmed since the last of n contradictions */
   readonly standing: number;
   /** last policy step at which its verdicts do not count, null when it was never silenced */
   readonly silencedUntilStep: number | null;
@@ -80,7 +84,8 @@ export function createVerifierStandings(
   };
   const describe = (verifier: PeerIdString): VerifierStanding => {
     const { confirmedSince, contradictedAtStep: _, ...shown } = stateOf(verifier);
-    return { verifier, ...shown, standing: confirmedSince / (confirmedSince + CONFIRMED_TO_HALF) };
+    const half = CONFIRMED_TO_HALF * SLOWER_EACH ** Math.min(shown.contradicted, MAX_SLOWER);
+    return { verifier, ...shown, standing: confirmedSince / (confirmedSince + half) };
   };
 
   return {

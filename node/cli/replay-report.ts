@@ -58,7 +58,7 @@ export function renderReplay(report: ReplayReport): string {
     group: groupId,
     of: `${cell(peer)}, slot ${slot} at policy step ${policyStep} (${policyRoot.slice(0, 12)}) of ${recipe}`,
     verdict: verdict === null ? 'nobody has judged it' : `${answerText(verdict)}, by ${cell(verdict.by)}`,
-    others: verdicts > 1 ? `${verdicts - 1} more verdicts on it are known here` : undefined,
+    others: verdicts > 1 ? `${verdicts - 1} more on it known here (--by names the verifier)` : undefined,
     body: `${answerText(body)} (prompt, rewards, finish reasons, proofs' shape; no model)`,
   });
   const parts = [head];
@@ -75,7 +75,16 @@ function answerText(said: {
 }): string {
   const { answer, code, evidence } = said;
   const name = code == null ? answer : `${answer} ${code}`;
-  return evidence == null ? name : `${name} (${cell(evidence)})`;
+  return evidence == null ? name : `${name} (${evidenceText(evidence)})`;
+}
+
+/** With more digits than a table's cell: limits are small. */
+function evidenceText(evidence: object): string {
+  const shown = (value: unknown): string =>
+    typeof value === 'number' && !Number.isInteger(value) ? value.toPrecision(5) : String(value);
+  return Object.entries(evidence)
+    .map(([name, value]) => `${name} ${shown(value)}`)
+    .join(', ');
 }
 
 function measuresTable({ sequences, limits }: ReplayReport): string {
@@ -122,7 +131,7 @@ function mismatchText({ sequence, draws, texts }: ReplayReport['sequences'][numb
   const isCut = !(y > x);
   const why = isCut
     ? 'the recipe’s cut leaves no room for this token'
-    : `u ${u.toFixed(6)} draws it only from [${x.toFixed(6)}, ${y.toFixed(6)})`;
+    : `u ${u.toFixed(6)} lies outside its interval [${x.toFixed(6)}, ${y.toFixed(6)}): this policy draws another token`;
   const what = `first mismatch: sequence ${sequence}, position ${position}, token ${JSON.stringify(texts[position])}: ${why}`;
   return `${table(rows, '')}${what}${fit === 'borderline' ? ' (between the limit and twice the limit)' : ''}\n`;
 }

@@ -258,6 +258,13 @@ test('a verifier accepts everything: what it earned with honest groups is gone w
   await s.judged(bad);
   assert.equal(await s.isReady(bad), false);
   assert.deepEqual([liar.standing().standing, honest.standing().standing], [0, 0.5]);
+  // Nor does it earn it back as fast: nobody else lies for a while.
+  for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
+    const group = s.group();
+    await s.judged(group);
+    await liar.accept(group);
+  }
+  assert.equal(liar.standing().standing, 0.2);
   // With our own verifier out of breath the honest one's word is enough, the liar's no more.
   s.stall();
   const [byLiar, byHonest] = [s.group(OTHER_WEIGHTS), s.group()];
@@ -305,7 +312,7 @@ test('two verifiers disagree: who is right here stays, whichever spoke first', a
   await s.judged(good);
   await lenient.accept(good);
   assert.equal(await s.isReady(good), true);
-  assert.deepEqual([strict.isSilenced(), lenient.standing().standing], [true, 1 / (1 + CONFIRMED_TO_HALF)]);
+  assert.deepEqual([strict.isSilenced(), lenient.standing().standing], [true, 1 / (1 + 4 * CONFIRMED_TO_HALF)]);
 });
 
 test("replayed verdicts: another verifier's acceptances signed again, and one's own repeated, earn nothing", async (t) => {

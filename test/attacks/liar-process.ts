@@ -1,5 +1,5 @@
 // A process of liars for tests: honest rollout workers on real participants, each with something between it and the swarm that
-// lies. Prints one JSON line a liar, {lie, peerId}, once it works; ends by signal.
+// lies; and verifiers that lie (lying-judges.ts). Prints one JSON line a liar, {lie, peerId}, once it works; ends by signal.
 // usage: node liar-process.ts DIR ADDRESS NETWORK LIE…
 
 import { join } from 'node:path';
@@ -17,6 +17,7 @@ import type { Inbox, PolicyEngine, SignedMessage } from '../../node/protocol/por
 import { groupSeed } from '../../node/protocol/seeds.ts';
 import { createProver } from '../../node/rollout/prover.ts';
 import { createRolloutWorker } from '../../node/rollout/worker.ts';
+import { JUDGEMENTS, startJudge } from './lying-judges.ts';
 
 interface Scene {
   readonly participant: Participant;
@@ -87,9 +88,8 @@ async function recipeOf({ book }: Participant): Promise<KnownRecipe> {
   }
 }
 
-async function startLiar(name: string, lie: Lie, engine: PolicyEngine): Promise<void> {
+async function joinSwarm(name: string): Promise<Participant> {
   const [dir, address, network] = process.argv.slice(2) as [string, string, string];
-  const logger = createLogger('warn');
   const options = {
     dataDir: join(dir, name),
     network,
@@ -103,13 +103,16 @@ async function startLiar(name: string, lie: Lie, engine: PolicyEngine): Promise<
     logLevel: 'warn',
     json: true,
   };
-  const participant = await createParticipant({ emit: () => undefined, logger }, options);
+  return createParticipant({ emit: () => undefined, logger }, options);
+}
+
+async function startLiar(name: string, participant: Participant, engine: PolicyEngine): Promise<void> {
   const known = await recipeOf(participant);
   const followed = await participant.follow(known);
   const tokenizer = await waitForTokenizer(followed, new AbortController().signal);
   const worker = createRolloutWorker(
     {
-      inbox: lyingInbox({ participant, known, tokenizer }, lie),
+      inbox: lyingInbox({ participant, known, tokenizer }, LIES[name]!),
       blobs: participant.store.blobs,
       chain: followed.chain,
       engine,
@@ -122,8 +125,19 @@ async function startLiar(name: string, lie: Lie, engine: PolicyEngine): Promise<
     { recipe: known.resolved, peerId: participant.keyPair.peerId },
   );
   await worker.start();
+}
+
+async function start(name: string, engine: PolicyEngine): Promise<void> {
+  const participant = await joinSwarm(name);
+  const judgement = JUDGEMENTS[name];
+  if (judgement === undefined) await startLiar(name, participant, engine);
+  else {
+    const { known } = await participant.follow(await recipeOf(participant));
+    await startJudge(participant, known.resolved, judgement);
+  }
   console.log(JSON.stringify({ lie: name, peerId: participant.keyPair.peerIdString }));
 }
 
+const logger = createLogger('warn');
 const engine = createPolicyEngine({ threads: 1, memoryBytes: 2 ** 28 });
-await Promise.all(process.argv.slice(5).map((name) => startLiar(name, LIES[name]!, engine)));
+await Promise.all(process.argv.slice(5).map((name) => start(name, engine)));

@@ -7,7 +7,7 @@ import type { Ending } from './temp-dir.ts';
 
 const LIAR_PROCESS = fileURLToPath(new URL('../attacks/liar-process.ts', import.meta.url));
 
-export type LiarName = 'inflate' | 'edit' | 'copy';
+export type LiarName = 'inflate' | 'edit' | 'copy' | 'acceptAll' | 'rejectAll';
 
 export interface LiarsInit {
   /** their data directories are made in it */
