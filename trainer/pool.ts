@@ -355,7 +355,7 @@ class GroupPool implements Pool {
     for (const entry of [...this.#entries.values()]) {
       if (entry.isTaken) continue;
       if (lagOf(entry, policyStep) > maxLagSteps) this.finish(entry.groupId, 'stale');
-      else if (this.#isLeftOut(entry.peer, policyStep)) this.finish(entry.groupId, 'dropped', 'quarantined');
+      else if (this.#isLeftOut(entry.peer, policyStep)) this.finish(entry.groupId, 'dropped', 'QUARANTINED');
       // Who accepted it may have earned enough by now.
       else this.#acceptIfMet(entry);
     }

@@ -163,7 +163,7 @@ test('groups of quarantined peers that wait are dropped', async (t) => {
   quarantined.add(bad.peerIdString);
   for (const slot of [0, 1, 2]) await made.accepted({ peer: PEERS[1]!, policyStep: 0, slot });
   await made.trainer.run();
-  assert.equal(made.trainer.counts().reasons['dropped.quarantined'], 1);
+  assert.equal(made.trainer.counts().reasons['dropped.QUARANTINED'], 1);
   assert.equal(made.trainer.counts().trained, 3);
 });
 
@@ -178,7 +178,7 @@ test('a peer that verifiers rejected twice is left out, its other groups too; on
   for (const slot of [0, 1]) await made.accepted({ peer: good, policyStep: 0, slot });
   await made.trainer.run();
   const { reasons, trained } = made.trainer.counts();
-  assert.deepEqual(reasons, { 'rejected.REPLAY_MISMATCH': 3, 'dropped.quarantined': 1 });
+  assert.deepEqual(reasons, { 'rejected.REPLAY_MISMATCH': 3, 'dropped.QUARANTINED': 1 });
   assert.equal(trained, 3);
 });
 

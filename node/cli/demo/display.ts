@@ -144,6 +144,15 @@ export function createPlainDisplay(state: DemoState, out: NodeJS.WritableStream)
 /** How a user of this installation calls us: from a clone the sources run as they are. */
 const MURMUR = import.meta.url.endsWith('.ts') ? 'npm run murmur --' : 'murmur';
 
+function learnedLines({ heldOut, completionTokens }: DemoSummary): readonly string[] {
+  if (heldOut.tasks === 0) return ['nothing was evaluated yet'];
+  return [
+    `                      before    after`,
+    `held-out accuracy     ${heldOut.before.toFixed(3)}     ${heldOut.after.toFixed(3)}    (${heldOut.tasks} tasks, sampled at the recipe's temperature)`,
+    `completion tokens     ${completionTokens.before.toFixed(1).padEnd(5)}     ${completionTokens.after.toFixed(1)}`,
+  ];
+}
+
 /** What is printed at the end. */
 export function renderSummary(summary: DemoSummary, dataDir: string, learned: boolean): string {
   const { groups: g, liar } = summary;
@@ -157,9 +166,7 @@ export function renderSummary(summary: DemoSummary, dataDir: string, learned: bo
       ? `The swarm learned it in ${summary.steps} steps and ${Math.round(summary.seconds)} seconds (goal ${summary.heldOut.goal.toFixed(3)}).`
       : `Stopped after ${summary.steps} steps and ${Math.round(summary.seconds)} seconds.`,
     '',
-    `                      before    after`,
-    `held-out accuracy     ${summary.heldOut.before.toFixed(3)}     ${summary.heldOut.after.toFixed(3)}    (${summary.heldOut.tasks} tasks, sampled at the recipe's temperature)`,
-    `completion tokens     ${summary.completionTokens.before.toFixed(1).padEnd(5)}     ${summary.completionTokens.after.toFixed(1)}`,
+    ...learnedLines(summary),
     '',
     `groups    ${g.announced} announced = ${g.trained} trained + ${g.rejected} rejected + ${g.stale} stale + ${g.dropped} dropped + ${g.pending} pending`,
     ...(ignored === '' ? [] : [`          ignored before that: ${ignored}`]),

@@ -102,6 +102,12 @@ test('the summary says before and after, and adds up', () => {
   assert.ok(renderSummary(summarize(state, 1, 90_000), '/data', false).includes('Stopped after 2 steps'));
 });
 
+test('a demo stopped before its first evaluation claims no accuracy', () => {
+  const text = renderSummary(summarize(createDemoState(0), 1, 3_000), '/data', false);
+  assert.match(text, /nothing was evaluated yet/);
+  assert.doesNotMatch(text, /held-out accuracy/);
+});
+
 test('a swarm that gets nothing right is told why nothing happens, until it trains after all', () => {
   const state = createDemoState(0);
   applyEvent(state, 'trainer', evaluation(0, 0));
