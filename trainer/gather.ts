@@ -2,6 +2,7 @@
 // Source: spec/grpo.md "Staleness" (lag is judged when the batch is formed), "Exactly once" (order); spec/wire.md (maxStepWaitMs).
 // With `deterministic` neither clocks nor the order of arrival have a say: a batch is full, and it is chosen when every group
 // that was announced is settled. So it is a function of the policy and of the accepted groups.
+// Meanwhile the step before becomes durable and is published; no batch comes out until it is, and patience begins then.
 // Invariant: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs.
 
 import type { Clock, Logger } from '../node/protocol/ports.ts';
@@ -23,7 +24,7 @@ const NOTHING_TO_LEARN =
 export interface GatherComponents {
   readonly pool: Pool;
   readonly replays: Replays;
-  readonly publication: Publication;
+  readonly publication: Pick<Publication, 'askForMore'>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -39,22 +40,40 @@ export interface Gathered {
 export interface GatherInit {
   readonly recipe: ResolvedRecipe['recipe'];
   readonly state: RunState;
+  /** resolves when the step before is durable and published */
+  readonly settling: Promise<void>;
   /** default false */
   readonly deterministic?: boolean | undefined;
 }
 
-/** @returns null when the signal ended the wait */
+/** @returns null when the signal ended the wait. @throws what the step before failed of */
 export async function gatherBatch(
   components: GatherComponents,
   init: GatherInit,
   signal: AbortSignal,
 ): Promise<Gathered | null> {
+  const failed = new AbortController();
+  init.settling.catch(() => failed.abort());
+  const gathered = await gather(components, init, AbortSignal.any([signal, failed.signal]));
+  await init.settling;
+  return gathered;
+}
+
+async function gather(components: GatherComponents, init: GatherInit, signal: AbortSignal): Promise<Gathered | null> {
   const { pool, replays, publication, clock, logger } = components;
   const { recipe, state, deterministic = false } = init;
   const { promptsPerStep } = recipe.grpo;
   const { maxLagSteps, maxStepWaitMs } = recipe.staleness;
-  const startMs = clock.nowMs();
+  /** when this step has the trainer for itself */
+  let startMs = Number.POSITIVE_INFINITY;
   let askedMs = startMs;
+  void init.settling.then(
+    () => {
+      startMs = clock.nowMs();
+      askedMs = startMs;
+    },
+    () => undefined,
+  );
   let replayingMs = 0;
   const batch: LearnGroup[] = [];
   await replays.forgetBefore(state.policyStep - maxLagSteps);
@@ -84,7 +103,8 @@ export async function gatherBatch(
       batch.push(...groups);
     }
     if (batch.length >= promptsPerStep || (isLate && batch.length > 0)) {
-      return { groups: batch, waitingMs: clock.nowMs() - startMs - replayingMs, replayingMs };
+      await init.settling;
+      return { groups: batch, waitingMs: Math.max(0, clock.nowMs() - startMs - replayingMs), replayingMs };
     }
     if (isEnough) continue;
     // What waits may never be judged or come: after the recipe's patience it is not counted on.

@@ -128,11 +128,17 @@ export function createLedger(records: Records, recipeIdHex: string): Ledger {
     if (key !== null) sums.reasons[key] = (sums.reasons[key] ?? 0) + 1;
   }
 
-  async function flush(more: readonly (readonly [string, Uint8Array | null])[] = []): Promise<void> {
-    const changed = [...dirty].map((id) => rows.get(id)!);
-    dirty.clear();
-    const entries = changed.map((row) => [keyOf(row), utf8(JSON.stringify(row))] as const);
-    if (entries.length + more.length > 0) await records.batch([...entries, ...more]);
+  /** One batch after the other, so that what is written last is what is newest. */
+  let writing: Promise<void> = Promise.resolve();
+  function flush(more: readonly (readonly [string, Uint8Array | null])[] = []): Promise<void> {
+    const written = writing.then(async () => {
+      const changed = [...dirty].map((id) => rows.get(id)!);
+      dirty.clear();
+      const entries = changed.map((row) => [keyOf(row), utf8(JSON.stringify(row))] as const);
+      if (entries.length + more.length > 0) await records.batch([...entries, ...more]);
+    });
+    writing = written.catch(() => undefined);
+    return written;
   }
 
   return {

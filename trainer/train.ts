@@ -5,18 +5,19 @@
 // under the policy that made them, and that pass shows whether they really came from it.
 //
 // Invariants: a group is trained on once; weights, moments and the list of what was consumed become durable in one rename
-// (the checkpoint, after every batch), nothing is published before it, and whoever restarts goes on from there.
+// (the checkpoint, after every batch), nothing is published before it, and whoever restarts goes on from there. That takes
+// seconds with a large model: the next batch is gathered meanwhile, and learned from when it is done.
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { isSwarmError } from '../node/protocol/errors.ts';
-import type { TrainSequence, UpdateMetrics } from './engine/engine.ts';
+import type { PolicySnapshot, TrainSequence, UpdateMetrics } from './engine/engine.ts';
 import { type Gathered, gatherBatch } from './gather.ts';
 import { advantages } from './grpo/advantages.ts';
 import { isDrifted } from './grpo/drifted.ts';
 import { LOSSES } from './grpo/losses.ts';
 import { type SampledLogprobs, steadyTokens } from './grpo/second-moment.ts';
 import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
-import { type StepMetrics, type StepSeconds, stepMetrics } from './metrics.ts';
+import { type StepSeconds, stepMetrics } from './metrics.ts';
 import { offendersOf } from './non-finite.ts';
 import { createPool, KEEP_ROW_STEPS, type Pool } from './pool.ts';
 import { createPublication, type Publication } from './publication.ts';
@@ -50,19 +51,20 @@ interface Run {
   readonly replays: Replays;
   readonly publication: Publication;
   state: RunState;
+  /** resolves when the last step is durable and published */
+  settling: Promise<void>;
 }
 
-/** One step of training. @returns null when the signal came first, or the step had to be undone */
-async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | null> {
-  const { components, init, pool, ledger, publication, state: before } = run;
-  const { engine } = components;
+/** One step of training, up to where only disk and network have to follow. Nothing, when the signal came first. */
+async function trainStep(run: Run, signal: AbortSignal): Promise<void> {
+  const { components, init, state: before, settling } = run;
   const { recipe } = init.recipe;
   const time = stopwatch(components.clock.nowMs);
 
   // Wait for a batch: accepted groups within maxLag, in an order that nobody can choose, log-probs recomputed under the
   // policy that sampled them.
-  const gathered = await gatherBatch({ ...components, ...run }, { ...init, recipe, state: before }, signal);
-  if (gathered === null) return null;
+  const gathered = await gatherBatch({ ...components, ...run }, { ...init, recipe, state: before, settling }, signal);
+  if (gathered === null) return;
   const { groups } = gathered;
   time();
 
@@ -74,29 +76,50 @@ async function trainStep(run: Run, signal: AbortSignal): Promise<StepMetrics | n
   if (updates === null) return putAside(run, groups);
   const updatingMs = time();
 
-  // Weights, moments and what was consumed: whole on disk before anybody hears of them.
-  const policy = await engine.policy();
+  // The policy is these weights in bf16.
+  const policy = await components.engine.policy();
   run.state = nextState(before, groups, toHex(policy.policyRoot), recipe.staleness);
-  const checkpoint = await engine.saveCheckpoint(init.checkpointDir, metaOf(run.state, init.recipe.recipeIdHex));
-  for (const { groupId } of groups) pool.finish(groupId, 'trained', null, run.state.trainStep);
+  run.settling = settle(run, { before, gathered, sequences: sequences.length, updates, updatingMs, policy });
+  run.settling.catch(() => undefined); // whoever gathers the next batch, or ends the run, hears of it
+}
+
+/** A step that was learned, before it is durable. */
+interface Learned {
+  readonly before: RunState;
+  readonly gathered: Gathered;
+  readonly sequences: number;
+  readonly updates: readonly UpdateMetrics[];
+  readonly updatingMs: number;
+  readonly policy: PolicySnapshot;
+}
+
+/** Makes a step durable, then publishes it. Weights do not change meanwhile. */
+async function settle(run: Run, { before, gathered, policy, updatingMs, ...learned }: Learned): Promise<void> {
+  const { components, init, pool, ledger, publication, state } = run;
+  const time = stopwatch(components.clock.nowMs);
+
+  // Weights, moments and what was consumed: whole on disk before anybody hears of them.
+  const meta = metaOf(state, init.recipe.recipeIdHex);
+  const checkpoint = await components.engine.saveCheckpoint(init.checkpointDir, meta);
+  for (const { groupId } of gathered.groups) pool.finish(groupId, 'trained', null, state.trainStep);
   await ledger.flush();
   const checkpointingMs = time();
 
-  // The policy is these weights in bf16. A step that changed no bit of it is not published.
-  const isPublished = run.state.policyStep > before.policyStep;
-  if (isPublished) await publication.publish(run.state, policy.safetensors, checkpoint);
+  // A step that changed no bit of the policy is not published.
+  const isPublished = state.policyStep > before.policyStep;
+  if (isPublished) await publication.publish(state, policy.safetensors, checkpoint);
   const seconds = inSeconds(gathered, updatingMs, checkpointingMs, time());
-  return stepMetrics({
-    ...run.state,
+  const metrics = stepMetrics({
+    ...state,
+    ...learned,
     isPublished,
     policyStepBefore: before.policyStep,
-    groups,
-    sequences: sequences.length,
-    updates,
+    groups: gathered.groups,
     arrivals: pool.takeArrivals(),
     seconds,
     counts: ledger.counts(),
   });
+  await init.onStep?.(metrics);
 }
 
 /** A group's rollouts that have an advantage. */
@@ -163,7 +186,7 @@ export function inParts<T>(batch: readonly T[], size: number, most: number): rea
 }
 
 /** Of a batch that gave no finite step: drops the groups to blame, gives the others back to the pool. */
-async function putAside({ components, init, pool, ledger }: Run, groups: readonly LearnGroup[]): Promise<null> {
+async function putAside({ components, init, pool, ledger }: Run, groups: readonly LearnGroup[]): Promise<void> {
   const { advantages: rule } = init.recipe.recipe.grpo;
   const suspects = groups.map((group) => ({ groupId: group.groupId, sequences: learnable(group, rule) }));
   const offenders = await offendersOf(components.engine, suspects);
@@ -171,7 +194,6 @@ async function putAside({ components, init, pool, ledger }: Run, groups: readonl
   for (const groupId of offenders) pool.finish(groupId, 'dropped', 'nonFinite');
   pool.giveBack(groups.filter(({ groupId }) => !offenders.has(groupId)));
   await ledger.flush();
-  return null;
 }
 
 function nextState(
@@ -215,19 +237,20 @@ export function createTrainer(components: TrainerComponents, init: TrainerInit):
       sampling: init.sampling,
       replayConsumed: recipe.verification.replayConsumed,
     });
-    const begun: Run = { components, init, ledger, pool, replays, publication, state };
+    const begun: Run = { components, init, ledger, pool, replays, publication, state, settling: Promise.resolve() };
     await publishCurrent(components, publication, state, checkpoint);
     return begun;
   }
 
   async function train(begun: Run): Promise<'stopped' | 'finished'> {
+    // What a stop gives up was not learned, or is not waited for.
+    const unlessStopped = (error: unknown): void => {
+      if (!(stopping.signal.aborted && isSwarmError(error, 'INTERRUPTED'))) throw error;
+    };
     while (!stopping.signal.aborted && begun.state.policyStep < maxSteps) {
-      const metrics = await trainStep(begun, stopping.signal).catch((error: unknown) => {
-        if (stopping.signal.aborted && isSwarmError(error, 'INTERRUPTED')) return null;
-        throw error;
-      });
-      if (metrics !== null) await init.onStep?.(metrics);
+      await trainStep(begun, stopping.signal).catch(unlessStopped);
     }
+    await begun.settling.catch(unlessStopped);
     if (begun.state.policyStep < maxSteps) return 'stopped';
     if (init.closeAtEnd ?? true) await begun.publication.close();
     return 'finished';

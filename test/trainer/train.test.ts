@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { sha256 } from '../../node/protocol/bytes.ts';
 import { ACCEPT, reject } from '../../node/protocol/check.ts';
+import { SwarmError } from '../../node/protocol/errors.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { inParts } from '../../trainer/train.ts';
 import { assassin, Killed } from '../support/crashing.ts';
@@ -462,6 +463,53 @@ test('a stop in mid-step gives it up: nothing of it is kept, and the groups are 
   assert.equal(new Set(second.engine.learned()).size, 3 * GROUP_SIZE);
   assert.equal(second.engine.learned().length, 3 * GROUP_SIZE);
   assert.equal(second.trainer.counts().trained, 3);
+});
+
+/** An engine whose second checkpoint (the first is of the start) waits for `written`. */
+function slowDisk(written: Promise<void>): Pick<BenchInit, 'around'> {
+  let saves = 0;
+  return {
+    around: (components) => ({
+      ...components,
+      engine: {
+        ...components.engine,
+        async saveCheckpoint(dir, meta) {
+          if (++saves === 2) await written;
+          return components.engine.saveCheckpoint(dir, meta);
+        },
+      },
+    }),
+  };
+}
+
+const replays = ({ policies }: TrainerBench): number => policies.log.filter((call) => call.startsWith('replay')).length;
+
+test('while a step is written the next batch is gathered; nothing is published, and no weight changes, before it is', async (t) => {
+  const disk = Promise.withResolvers<void>();
+  const made = bench(t, { maxSteps: 2, ...slowDisk(disk.promise) });
+  await made.trainer.start();
+  for (let slot = 0; slot < 6; slot++) await made.accepted({ peer: PEERS[slot % 3]!, policyStep: 0, slot });
+  const running = made.trainer.run();
+  await until(() => replays(made) === 2, 'the second batch is replayed');
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual([made.disk.published.size, made.disk.checkpoints.length, made.engine.updates.length], [1, 1, 2]);
+  assert.equal(made.trainer.counts().trained, 0);
+  disk.resolve();
+  assert.equal(await running, 'finished');
+  assert.deepEqual([made.disk.published.size, made.disk.checkpoints.length, made.engine.updates.length], [3, 3, 4]);
+  assert.equal(made.trainer.counts().trained, 6);
+});
+
+test('a checkpoint that cannot be written ends a trainer that waits for groups', async (t) => {
+  const disk = Promise.withResolvers<void>();
+  const made = bench(t, slowDisk(disk.promise));
+  await made.trainer.start();
+  const running = assert.rejects(made.trainer.run(), { code: 'DISK_FULL' });
+  for (const slot of [0, 1, 2]) await made.accepted({ peer: PEERS[slot]!, policyStep: 0, slot });
+  await until(() => made.engine.updates.length === 2, 'a step is learned');
+  disk.reject(new SwarmError('DISK_FULL', 'no room'));
+  await running;
+  assert.equal(made.disk.published.size, 1);
 });
 
 test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {
