@@ -7,6 +7,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { SwarmError } from '../protocol/errors.ts';
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from './chat-template.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
+import { checkTokenIds } from './tokenizer-limits.ts';
 
 export interface Tokenizer {
   /** one more than the largest id that has a token */
@@ -56,21 +57,26 @@ function chatTemplateOf({ chat_template: template }: Json): string | null {
   return typeof named === 'string' ? named : null;
 }
 
-/** Wraps the package's tokenizer; it reports text without a token as `undefined` or the unknown token's id. */
-export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tokenizer {
-  let inner: HuggingFaceTokenizer;
+/** What the package throws of a file that it does not understand, some of it only when text comes. */
+function guarded<T>(work: () => T): T {
   try {
-    inner = new HuggingFaceTokenizer(tokenizerJson, tokenizerConfig);
+    return work();
   } catch (cause) {
     throw new SwarmError('MODEL_FILE_CORRUPT', 'tokenizer.json is of no kind that is known.', {}, { cause });
   }
+}
+
+/** Wraps the package's tokenizer; it reports text without a token as `undefined` or the unknown token's id. */
+export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tokenizer {
+  checkTokenIds(tokenizerJson);
+  const inner = guarded(() => new HuggingFaceTokenizer(tokenizerJson, tokenizerConfig));
   const chatTemplate = chatTemplateOf(tokenizerConfig);
   const specialTokens = specialTokensOf(tokenizerConfig);
   let render: ChatTemplate | null = null;
   let vocabSize = 0;
-  for (const id of inner.get_vocab(true).values()) vocabSize = Math.max(vocabSize, id + 1);
+  for (const id of guarded(() => inner.get_vocab(true).values())) vocabSize = Math.max(vocabSize, id + 1);
   const encode = (text: string, options: { readonly addSpecialTokens: boolean }): number[] => {
-    const { ids } = inner.encode(text, { add_special_tokens: options.addSpecialTokens });
+    const { ids } = guarded(() => inner.encode(text, { add_special_tokens: options.addSpecialTokens }));
     const missing = ids.findIndex((id: number) => !Number.isInteger(id));
     if (missing >= 0) {
       throw new SwarmError('TEXT_NOT_ENCODABLE', 'Some of the text has no token in this vocabulary.', {
@@ -85,7 +91,7 @@ export function createTokenizer(tokenizerJson: Json, tokenizerConfig: Json): Tok
     decode: (ids) =>
       ids.length === 0
         ? ''
-        : inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false }),
+        : guarded(() => inner.decode([...ids], { skip_special_tokens: false, clean_up_tokenization_spaces: false })),
     idOf: (token) => inner.token_to_id(token),
     tokenText: (id) => inner.id_to_token(id),
     chatTemplate,

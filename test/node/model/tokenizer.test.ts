@@ -6,7 +6,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { loadTokenizer } from '../../../node/model/tokenizer.ts';
+import { createTokenizer, loadTokenizer } from '../../../node/model/tokenizer.ts';
 import { readTokenizerFiles } from '../../../node/model/tokenizer-files.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
 import { OWN_VECTORS, readVector, vectorsDir } from '../../support/vectors-dir.ts';
@@ -86,4 +86,25 @@ test('missing and broken files have their codes', async () => {
   } finally {
     await rm(dir, { recursive: true });
   }
+});
+
+/** A word-level tokenizer.json with every part that the package asks for. */
+const wordLevel = (vocab: object, replaced: object = {}) => ({
+  ...{ added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null },
+  ...{ model: { type: 'WordLevel', vocab, unk_token: 'a' }, ...replaced },
+});
+
+test('ids that a file of a kilobyte would fill the memory with are refused, holes that are in use are not', () => {
+  const corrupt = { code: 'MODEL_FILE_CORRUPT', message: /gives a token the id/ };
+  assert.equal(createTokenizer(wordLevel({ a: 0, b: 60_000 }), {}).vocabSize, 60_001);
+  for (const id of [3_000_000_000, 70_000, -1, 0.5, '1', null]) {
+    assert.throws(() => createTokenizer(wordLevel({ a: 0, b: id }), {}), corrupt, String(id));
+    assert.throws(() => createTokenizer(wordLevel({ a: 0 }, { added_tokens: [{ id, content: 'b' }] }), {}), corrupt);
+  }
+});
+
+test('what the package cannot do with a file has a code also when text comes', () => {
+  const pre_tokenizer = { type: 'Split', pattern: { Regex: 'a' }, behavior: 7, invert: false };
+  const made = createTokenizer(wordLevel({ a: 0 }, { pre_tokenizer }), {});
+  assert.throws(() => made.encode('a', { addSpecialTokens: false }), { code: 'MODEL_FILE_CORRUPT' });
 });

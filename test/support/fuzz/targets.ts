@@ -37,6 +37,7 @@ import { madeUpHex, shippedSource } from '../recipe-sources.ts';
 import { joined, type Mutator, mutateBytes, mutateProtobuf } from './mutate.ts';
 import { jsonMutator } from './mutate-json.ts';
 import type { FuzzTarget } from './run.ts';
+import { tokenizerFiles } from './tokenizer-target.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -293,6 +294,7 @@ export function fuzzTargets(): readonly FuzzTarget[] {
     syncRequest(),
     recipe,
     config,
+    tokenizerFiles,
     shard(),
     proofs,
     control,
