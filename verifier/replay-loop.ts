@@ -5,11 +5,12 @@
 import { ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { Clock, Logger, PolicyChain } from '../node/protocol/ports.ts';
+import { createSuspicion, lookRequest } from './first-look.ts';
 import { WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import { dueSequences, dueTokens, type Job } from './job.ts';
 import type { Ledger } from './ledger.ts';
 import { createReplayQueue } from './queue.ts';
-import { type PolicyState, type Replayer, whyUnusable } from './replayer.ts';
+import { type PolicyState, type Replayer, type ReplayOutcome, whyUnusable } from './replayer.ts';
 import type { Standing } from './standing.ts';
 
 /** Replays of one group that may fail through our own trouble before it is ignored. Our own. */
@@ -39,6 +40,7 @@ export interface ReplayLoopComponents {
 /** A loop that does nothing until it is run. */
 export function createReplayLoop(components: ReplayLoopComponents, limits: WaitingLimits = WAITING_LIMITS): ReplayLoop {
   const { ledger, replayer, chain, standing, clock, logger } = components;
+  const suspicion = createSuspicion(standing);
   const queue = createReplayQueue(standing.isNewcomer, limits);
   let signalWork = Promise.withResolvers<void>();
 
@@ -65,17 +67,42 @@ export function createReplayLoop(components: ReplayLoopComponents, limits: Waiti
     return [];
   };
 
-  const replay = async (jobs: readonly Job[], signal: AbortSignal): Promise<void> => {
-    for (const job of jobs) job.state = 'replaying';
-    const tokens = jobs.reduce((sum, job) => sum + dueTokens(job), 0);
+  /** Runs and counts one call of the engine. */
+  const timed = async <T>(tokens: number, sequences: number, work: Promise<T>): Promise<T> => {
     const startedMs = performance.now();
-    const replayed = await replayer.replay(jobs[0]!.policyRoot, jobs, signal);
+    const done = await work;
     ledger.counters.replaySeconds += (performance.now() - startedMs) / 1000;
     ledger.counters.tokensReplayed += tokens;
-    ledger.counters.sequencesReplayed += jobs.reduce((sum, job) => sum + dueSequences(job).length, 0);
-    for await (const { job, answer, sequencesReplayed } of replayer.judge(jobs, replayed)) {
-      await ledger.close(job, answer, sequencesReplayed);
-    }
+    ledger.counters.sequencesReplayed += sequences;
+    return done;
+  };
+
+  const close = async ({ job, answer, sequencesReplayed }: ReplayOutcome): Promise<void> => {
+    suspicion.judged(job.peer, answer);
+    await ledger.close(job, answer, sequencesReplayed);
+  };
+
+  /** The cheap beginning, where it pays. @returns jobs that are still to be replayed */
+  const lookFirst = async (jobs: readonly Job[], signal: AbortSignal): Promise<readonly Job[]> => {
+    const suspects = jobs.filter(suspicion.isWorthALook);
+    if (suspects.length === 0) return jobs;
+    const tokens = suspects.reduce((sum, job) => sum + job.body!.prompt.length + lookRequest(job).tokens.length, 0);
+    const caught = await timed(tokens, suspects.length, replayer.look(jobs[0]!.policyRoot, suspects, signal));
+    for (const outcome of caught) await close(outcome);
+    const left = jobs.filter(({ state }) => state === 'replaying');
+    const isGone = ({ peer, announcement }: Job): boolean => standing.isQuarantined(peer, announcement.policyStep);
+    for (const job of left.filter(isGone)) await ledger.close(job, ignore('QUARANTINED'), 0);
+    return left.filter(({ state }) => state === 'replaying');
+  };
+
+  const replay = async (batch: readonly Job[], signal: AbortSignal): Promise<void> => {
+    for (const job of batch) job.state = 'replaying';
+    const jobs = await lookFirst(batch, signal);
+    if (jobs.length === 0) return;
+    const tokens = jobs.reduce((sum, job) => sum + dueTokens(job), 0);
+    const sequences = jobs.reduce((sum, job) => sum + dueSequences(job).length, 0);
+    const replayed = await timed(tokens, sequences, replayer.replay(jobs[0]!.policyRoot, jobs, signal));
+    for await (const outcome of replayer.judge(jobs, replayed)) await close(outcome);
   };
 
   /** Back into the queue, or ignored when it keeps failing: our trouble is nobody's fault. */

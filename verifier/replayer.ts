@@ -10,6 +10,7 @@ import type { ReplayChecker } from './checker.ts';
 import type { ReplayVerdict } from './checks/stage-two.ts';
 import { type BodyContext, replaySubject, samplingOf } from './checks/subject.ts';
 import { graver } from './checks/two-sided.ts';
+import { judgeLook, lookRequest } from './first-look.ts';
 import { dueSequences, type Job } from './job.ts';
 import type { Standing } from './standing.ts';
 
@@ -44,6 +45,8 @@ export interface Replayer {
   load(policyRoot: string, signal?: AbortSignal): Promise<PolicyState>;
   /** @throws ENGINE_FAILED and other trouble of ours */
   replay(policyRoot: string, jobs: readonly Job[], signal: AbortSignal): Promise<readonly ReplayedSequence[]>;
+  /** A first look at each of these jobs. @returns those that it rejects */
+  look(policyRoot: string, jobs: readonly Job[], signal: AbortSignal): Promise<readonly ReplayOutcome[]>;
   /** stage 2 on what `replay` gave for the same jobs */
   judge(jobs: readonly Job[], replayed: readonly ReplayedSequence[]): AsyncIterable<ReplayOutcome>;
   /** lets go of policies that are not wanted any more */
@@ -86,6 +89,13 @@ export function createReplayer(
   return {
     load,
     replay: (policyRoot, jobs, signal) => engine.replay(policyRoot, sampling, jobs.flatMap(requestsOf), signal),
+    async look(policyRoot, jobs, signal) {
+      const replayed = await engine.replay(policyRoot, sampling, jobs.map(lookRequest), signal);
+      return jobs.flatMap((job, i) => {
+        const answer = job.body === null ? ACCEPT : judgeLook(context, job, replayed[i]!, limits);
+        return answer.answer === 'reject' ? [{ job, answer, sequencesReplayed: 1 }] : [];
+      });
+    },
     async *judge(jobs, replayed) {
       let taken = 0;
       for (const job of jobs) {

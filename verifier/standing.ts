@@ -86,6 +86,8 @@ export interface Standing {
   open(): Promise<void>;
   isQuarantined(peer: string, policyStep: number): boolean;
   isNewcomer(peer: string): boolean;
+  /** on probation because of a rejection */
+  wasCaught(peer: string): boolean;
   /** probability that a group of this peer is replayed whole; 1 on probation */
   wholeProbability(peer: string): number;
   /** counts a checked sequence. @returns true when the soft misses are more than honest runs have */
@@ -214,6 +216,7 @@ export function createStanding(
       return until !== null && policyStep <= until;
     },
     isNewcomer,
+    wasCaught: (peer) => isNewcomer(peer) && (states.get(peer)?.secondChance ?? false),
     wholeProbability: (peer) => wholeProbability(stateOf(peer)),
     countSlack(peer, tokens, softMisses) {
       const state = states.get(peer) ?? { ...newState(), lastStep: newestStep };
