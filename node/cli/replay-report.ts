@@ -63,7 +63,11 @@ export function renderReplay(report: ReplayReport): string {
   });
   const parts = [head];
   if (sequences.length > 0) parts.push(`replayed here, with the recipe's limits\n${measuresTable(report)}`);
-  for (const each of sequences) if (each.firstMismatch !== null) parts.push(mismatchText(each, each.firstMismatch));
+  for (const each of sequences) {
+    const drift = each.firstMismatch === null ? driftAt(each.answer) : null;
+    if (each.firstMismatch !== null) parts.push(mismatchText(each, each.firstMismatch));
+    if (drift !== null) parts.push(driftText(each, drift));
+  }
   parts.push(`${conclusion(report)}\n`);
   return parts.join('\n');
 }
@@ -114,11 +118,9 @@ function short(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(2);
 }
 
-/** The tokens before the first mismatch, and it. */
-function mismatchText({ sequence, draws, texts }: ReplayReport['sequences'][number], mismatch: DrawEvidence): string {
-  const { position, u, x, y, fit } = mismatch;
-  const from = Math.max(0, position - BEFORE);
-  const rows = draws.slice(from, position + 1).map((draw) => ({
+/** The tokens up to a position, the last few of them. */
+function drawsTable({ draws, texts }: ReplayReport['sequences'][number], position: number): string {
+  const rows = draws.slice(Math.max(0, position - BEFORE), position + 1).map((draw) => ({
     position: draw.position,
     token: JSON.stringify(texts[draw.position]),
     id: draw.token,
@@ -128,12 +130,32 @@ function mismatchText({ sequence, draws, texts }: ReplayReport['sequences'][numb
     claimed: draw.claimedLogprob.toFixed(4),
     recomputed: draw.logprob.toFixed(4),
   }));
-  const isCut = !(y > x);
-  const why = isCut
-    ? 'the recipe’s cut leaves no room for this token'
-    : `u ${u.toFixed(6)} lies outside its interval [${x.toFixed(6)}, ${y.toFixed(6)}): this policy draws another token`;
-  const what = `first mismatch: sequence ${sequence}, position ${position}, token ${JSON.stringify(texts[position])}: ${why}`;
-  return `${table(rows, '')}${what}${fit === 'borderline' ? ' (between the limit and twice the limit)' : ''}\n`;
+  return table(rows, '');
+}
+
+/** The first token that its uniform number does not draw, and those before it. */
+function mismatchText(found: ReplayReport['sequences'][number], { position, u, x, y, fit }: DrawEvidence): string {
+  const why =
+    y > x
+      ? `u ${u.toFixed(6)} lies outside its interval [${x.toFixed(6)}, ${y.toFixed(6)}): this policy draws another token`
+      : 'the recipe’s cut leaves no room for this token';
+  const token = JSON.stringify(found.texts[position]);
+  const note = fit === 'borderline' ? ' (between the limit and twice the limit)' : '';
+  return `${drawsTable(found, position)}first mismatch: sequence ${found.sequence}, position ${position}, token ${token}: ${why}${note}\n`;
+}
+
+/** Where the claims are furthest off, when that is what was found. */
+function driftAt(answer: CheckAnswer): number | null {
+  if (answer.answer === 'accept') return null;
+  const { position, note } = answer.evidence ?? {};
+  return note === 'largest' ? (position ?? null) : null;
+}
+
+function driftText(found: ReplayReport['sequences'][number], position: number): string {
+  const { claimedLogprob, logprob } = found.draws[position]!;
+  const token = JSON.stringify(found.texts[position]);
+  const how = `claimed log-prob ${claimedLogprob.toFixed(6)}, recomputed ${logprob.toFixed(6)}`;
+  return `${drawsTable(found, position)}largest drift: sequence ${found.sequence}, position ${position}, token ${token}: ${how}\n`;
 }
 
 function conclusion({ verdict, answer, agrees, isWhole }: ReplayReport): string {

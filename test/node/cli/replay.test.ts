@@ -132,6 +132,20 @@ test('a rejection that is right: agreement, and the first mismatch token by toke
   assert.match(stdout, /^agreement/m);
 });
 
+test('a drifted log-prob is shown at its token', async (t) => {
+  const drifted = altered(
+    honest,
+    withSequence(0, (each) => ({ ...each, logprobs: each.logprobs.map((value, i) => value - (i === 1 ? 0.25 : 0)) })),
+  );
+  const { judge, dir } = await left(t, [drifted]);
+  await judge(drifted, createKeyPair(), 'LOGPROB_DRIFT', { sequence: 0, position: 1, measured: 0.25, limit: 1e-3 });
+  const { code, stdout } = await runInProcess(['replay', drifted.message.idHex, '--data-dir', dir, '--threads', '1']);
+  assert.equal(code, 0, stdout);
+  const claimed = drifted.body.sequences[0]!.logprobs[1]!;
+  const line = new RegExp(`^largest drift: sequence 0, position 1, .*${claimed.toFixed(6)}, recomputed (\\S+)$`, 'm');
+  assert.ok(Math.abs(Number(line.exec(stdout)![1]) - claimed - 0.25) < 1e-4, stdout);
+});
+
 test('a false rejection exits 1; the exact ones too, without the model', async (t) => {
   const { judge, replay, dir } = await left(t, [honest]);
   const [first, second] = [createKeyPair(), createKeyPair()];
