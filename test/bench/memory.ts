@@ -1,6 +1,6 @@
 // The most memory that training holds, each in a process of its own: whole steps (update, policy, checkpoint) of 4096 tokens on
 // the 135 M shape, all weights and adapters; and one GRPO step of 8 × 256 tokens on the shape of Qwen2.5-0.5B, which takes
-// minutes and some 13 GB.
+// minutes and, by the sizes of what it holds, some 16 GB.
 
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
