@@ -50,9 +50,11 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
   const state = createDemoState(Date.now(), init);
   const display = init.out.isTTY ? createScreenDisplay(state, init.out) : createPlainDisplay(state, init.out);
   let wake = (): void => {};
+  let isEnding = false;
   const onEvent = (name: string, event: RoleEvent): void => {
     applyEvent(state, name, event);
-    display.event(name, event);
+    // That nobody can reach the trainer any more is no news.
+    if (!isEnding) display.event(name, event);
     wake();
   };
   const processes = createProcessSet(init.dataDir, onEvent);
@@ -70,6 +72,7 @@ export async function runDemo(init: DemoInit): Promise<DemoResult> {
         wake = resolve;
       });
     }
+    isEnding = true;
     if (trainerCode !== null && trainerCode !== 0) throw trainer.endedWith(trainerCode);
     // The trainer first, so that its ledger closes while the others still answer.
     await trainer.stop();
