@@ -16,10 +16,8 @@ export function cell(value: unknown): string {
     return value;
   }
   if (Array.isArray(value)) return value.map(cell).join(' ');
-  return Object.entries(value as Row)
-    .filter(([, v]) => v !== undefined)
-    .map(([k, v]) => `${k} ${cell(v)}`)
-    .join(', ');
+  const shown = Object.entries(value as Row).filter(([, v]) => v !== undefined);
+  return shown.length === 0 ? 'none' : shown.map(([k, v]) => `${k} ${cell(v)}`).join(', ');
 }
 
 /** Rows as a table, columns in the order in which they first appear; `empty` when there are none. */

@@ -21,6 +21,7 @@ test('cells shorten ids and round numbers', () => {
   ]);
   assert.equal(cell([1, ID, null]), '1 abababababab –');
   assert.equal(cell({ a: 1, b: undefined, c: 'x' }), 'a 1, c x');
+  assert.equal(cell({ b: undefined }), 'none');
 });
 
 test('a table has the columns of all rows, in order of appearance, aligned', () => {
