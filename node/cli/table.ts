@@ -5,10 +5,16 @@ import type { Row } from './inspector.ts';
 const ID = /^[0-9a-f]{64}$/;
 const PEER = /^12D3Koo\w{20,}$/;
 
+/** Three decimals; of what is too small for them two digits. */
+function number(value: number): string {
+  if (Number.isInteger(value)) return String(value);
+  return Math.abs(value) < 0.001 ? String(Number(value.toPrecision(2))) : value.toFixed(3);
+}
+
 /** One value in a cell: long ids shortened, numbers rounded. */
 export function cell(value: unknown): string {
   if (value === null || value === undefined) return '–';
-  if (typeof value === 'number') return Number.isInteger(value) ? String(value) : value.toFixed(3);
+  if (typeof value === 'number') return number(value);
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (typeof value === 'string') {
     if (ID.test(value)) return value.slice(0, 12);
