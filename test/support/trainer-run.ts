@@ -1,0 +1,47 @@
+// A trainer of trainer-bench in a test: started for it, fed with accepted groups, its ledger added up.
+
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
+import { type BenchInit, type TrainerBench, trainerBench } from './trainer-bench.ts';
+
+/** Who brings the groups of a test. */
+export const PEERS: readonly KeyPair[] = Array.from({ length: 3 }, () => createKeyPair());
+
+/** Waits for what comes soon. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
+  assert.ok(condition(), what);
+}
+
+/** A trainer that stops with its test. */
+export function bench(t: TestContext, init: BenchInit = {}): TrainerBench {
+  const made = trainerBench(init);
+  t.after(() => made.trainer.stop());
+  return made;
+}
+
+/** Accepts `count` useful groups at every step the trainer publishes, until it ends. */
+export function feed(made: TrainerBench, count: number): void {
+  const done = new Set<number>();
+  const give = async (step: number): Promise<void> => {
+    if (done.has(step)) return;
+    done.add(step);
+    for (let slot = 0; slot < count; slot++) {
+      await made.accepted({
+        peer: PEERS[slot % PEERS.length]!,
+        policyStep: step,
+        slot: Math.floor(slot / PEERS.length),
+      });
+    }
+  };
+  made.disk.chain.onReady((policy) => void give(policy.policyStep));
+  const now = made.disk.chain.ready();
+  if (now !== null) void give(now.policyStep);
+}
+
+/** Every announced group is counted once. */
+export function addsUp(made: TrainerBench): void {
+  const { announced, trained, rejected, stale, dropped, pending } = made.trainer.counts();
+  assert.equal(announced, trained + rejected + stale + dropped + pending);
+}
