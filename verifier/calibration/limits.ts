@@ -30,11 +30,10 @@ export interface FoundLimit {
   readonly why: string;
 }
 
-/** The least of 1, 2, 5 · 10^k that is not below `value`. @param value > 0 */
+/** The least number of one digit that is not below `value`. @param value > 0 */
 export function roundedUp(value: number): number {
   const power = 10 ** Math.floor(Math.log10(value));
-  const factor = [1, 2, 5, 10].find((each) => each * power >= value * (1 - 1e-12))!;
-  return Number((factor * power).toPrecision(1));
+  return Number((Math.ceil((value / power) * (1 - 1e-12)) * power).toPrecision(1));
 }
 
 /**

@@ -56,7 +56,7 @@ async function tellAndJudge(
   const run = lyingRun(lie, truth, root);
   const before = keeper.read(lie.name);
   const tally = createTally(limits, before?.tally);
-  const chances = createChances(lie, before?.chances);
+  const chances = createChances(lie, limits.delta, before?.chances);
   const scratch = createTopValuesScratch();
   onProgress?.(lie.name, before?.done ?? 0, lieGroups);
   await pipeline(

@@ -112,7 +112,7 @@ Careless: claims (log-probs, proofs) are those of what was run. Forged: the same
 the draws are left; those claims are taken from the verifier's own pass, at no distance from it by construction (how far an honest pass is from another is
 measured above). Of a lie that is told in some sequences only, those sequences count, and groups without one are left out.
 
-Theory, overlap: a token passes with the share of the liar's interval of the CDF that it has in common with the policy's, so a group is caught
+Theory, overlap: a token passes with the share of the liar's interval of the CDF that it has in common with the policy's, widened by twice δ, so a group is caught
 with 1 − Π overlap; ± is one standard deviation of the share caught, were that right. ½·L1: 1 − Π(1 − ½·L1) over the group's tokens, each factor estimated by min(1, p/q) of
 the token itself; no way of drawing is caught less often. Until quarantine: groups checked whole, on average, at the measured share, a second chance included.
 Within probation: the chance that a newcomer that tells nothing else is rejected among its first ${subject.probationGroups} groups, and again among as many after that.

@@ -1,9 +1,11 @@
-// What a forger's chance is. Source: spec/rollouts.md "Replay". A token drawn where the liar's interval [x', y') holds u passes
-// where the policy's [x, y) holds it too: given the token, with the share of the liar's interval that they have in common.
-// That is at most min(1, p/q), whose mean over tokens drawn from q is 1 − ½·L1(p, q): so 1 − Π min(1, p/q) over a group's tokens is
+// What a forger's chance is. Source: spec/rollouts.md "Replay". A token drawn where the liar's interval [x', y') holds u is not
+// rejected where the policy's [x, y), widened by twice δ, holds it too: given the token, with the share of the liar's interval that they have in common.
+// That is at most min(1, p/q), p the widened one's length, whose mean over tokens drawn from q is 1 − ½·L1(p, q): so 1 − Π min(1, p/q) over a group's tokens is
 // "1 − Π(1 − ½·L1)" with each token's factor estimated by the token itself, and the least that any way of drawing risks.
 
+import { widened } from '../../node/model/sampling/draw.ts';
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
+import { REJECT_FACTOR } from '../checks/two-sided.ts';
 import type { Told } from './groups.ts';
 import type { Lie } from './lies/lies.ts';
 
@@ -59,12 +61,14 @@ export function asksLiarsModel(lie: Lie): boolean {
 /**
  * @param lying replays of the group by the liar's own policy and sampling, where `asksLiarsModel`; else null
  * @param truth replays by the policy that is claimed
+ * @param delta the limit of the draws
  */
 export function chanceOf(
   lie: Lie,
   { sequences, lied }: Told,
   lying: readonly ReplayedSequence[] | null,
   truth: readonly ReplayedSequence[],
+  delta: number,
 ): Chance {
   if (isCertain(lie)) return { overlap: 1, halfL1: null };
   let [overlap, halfL1] = [1, 1];
@@ -73,13 +77,14 @@ export function chanceOf(
     const due = truth[i]!;
     const own = lying?.[i];
     for (let t = 0; t < tokens.length; t++) {
-      const p = due.upTo[t]! - due.below[t]!;
+      const passing = widened({ below: due.below[t]!, upTo: due.upTo[t]! }, REJECT_FACTOR * delta);
+      const p = passing.upTo - passing.below;
       if (own === undefined) {
         overlap *= p; // a number that has nothing to do with the token
         continue;
       }
       const q = own.upTo[t]! - own.below[t]!;
-      const common = Math.min(own.upTo[t]!, due.upTo[t]!) - Math.max(own.below[t]!, due.below[t]!);
+      const common = Math.min(own.upTo[t]!, passing.upTo) - Math.max(own.below[t]!, passing.below);
       overlap *= Math.max(0, common) / q;
       halfL1 *= Math.min(1, p / q);
     }
@@ -87,12 +92,12 @@ export function chanceOf(
   return { overlap: 1 - overlap, halfL1: isDistribution(lie) ? 1 - halfL1 : null };
 }
 
-/** Sums the chances of a lie's groups. @param from sums to go on from */
-export function createChances(lie: Lie, from?: ChanceSums): ChanceSum {
+/** Sums the chances of a lie's groups. @param delta the limit of the draws @param from sums to go on from */
+export function createChances(lie: Lie, delta: number, from?: ChanceSums): ChanceSum {
   let { groups, overlap, variance, halfL1 } = from ?? { groups: 0, overlap: 0, variance: 0, halfL1: 0 };
   return {
     add(group, lying, truth) {
-      const chance = chanceOf(lie, group, lying, truth);
+      const chance = chanceOf(lie, group, lying, truth, delta);
       groups++;
       overlap += chance.overlap;
       variance += chance.overlap * (1 - chance.overlap);

@@ -84,12 +84,17 @@ function drawUncut(logits: Float32Array, temperature: number, row: Float64Array,
 }
 
 /**
- * Whether `u` would have drawn a token lying at [x, y), were no logit / temperature off by more than `delta`: no odds
+ * The numbers that may have drawn a token lying at [x, y), were no logit / temperature off by more than `delta`: no odds
  * are off by more than a = e^{2·delta}, so x/(1−x) is at least 1/a of what was, y/(1−y) at most a times.
- * A token that a cut took (x = y) was never drawn.
  */
+export function widened({ below: x, upTo: y }: Interval, delta: number): Interval {
+  const a = Math.exp(2 * delta);
+  return { below: x / (x + a * (1 - x)), upTo: y >= 1 ? 1 : (a * y) / (1 - y + a * y) };
+}
+
+/** Whether `u` would have drawn a token lying at [x, y), give or take `delta`. A token that a cut took (x = y) was never drawn. */
 export function drawnWithin(u: number, x: number, y: number, delta: number): boolean {
   if (!(y > x)) return false;
-  const a = Math.exp(2 * delta);
-  return x / (x + a * (1 - x)) <= u && u < (y >= 1 ? 1 : (a * y) / (1 - y + a * y));
+  const { below, upTo } = widened({ below: x, upTo: y }, delta);
+  return below <= u && u < upTo;
 }

@@ -2,9 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { drawnWithin } from '../../../node/model/sampling/draw.ts';
+import type { ReplayedSequence } from '../../../node/protocol/ports.ts';
+import type { Told } from '../../../verifier/calibration/groups.ts';
+import { LIES } from '../../../verifier/calibration/lies/lies.ts';
 import { findLimits, limitsFound, roundedUp } from '../../../verifier/calibration/limits.ts';
 import { logitMoveOf, NO_DISTANCE, rejects } from '../../../verifier/calibration/measure.ts';
-import { groupsUntilQuarantine } from '../../../verifier/calibration/theory.ts';
+import { chanceOf, groupsUntilQuarantine } from '../../../verifier/calibration/theory.ts';
 import { createStanding } from '../../../verifier/standing.ts';
 import { memoryRecords } from '../../support/memory-store.ts';
 
@@ -34,16 +37,33 @@ test('a logit move is the δ at which the verifier begins to let a token pass', 
 });
 
 test('limits: eight times the largest, rounded up, and never below the least', () => {
-  assert.deepEqual([1, 1.1, 2.4, 7, 0.00051].map(roundedUp), [1, 2, 5, 10, 0.001]);
+  assert.deepEqual([1, 1.1, 2.4, 7, 0.00051, 9.1].map(roundedUp), [1, 2, 3, 7, 0.0006, 10]);
   const largest = { ...NO_DISTANCE, logitMove: 1e-8, largestDrift: 2e-5, meanDrift: 1e-9, exponentMismatches: 1 };
   const found = limitsFound(findLimits(largest, WAS));
   assert.equal(found.maxLogprobDrift, 2e-4, '8 · 2e-5');
   assert.equal(found.delta, 2e-4, 'logits moved as far as log-probs did');
   assert.equal(found.maxMeanLogprobDrift, 2e-6, 'the least');
-  assert.equal(found.maxExponentMismatches, 10);
+  assert.equal(found.maxExponentMismatches, 8, '8 · 1');
   assert.ok(!rejects({ ...NO_DISTANCE, largestDrift: 3.9e-4 }, 'largestDrift', found));
   assert.ok(rejects({ ...NO_DISTANCE, largestDrift: 4.1e-4 }, 'largestDrift', found));
   assert.ok(rejects({ ...NO_DISTANCE, largestDrift: Number.NaN }, 'largestDrift', found), 'NaN is beyond every limit');
+});
+
+test('a forger is caught where its interval leaves the one that the verifier lets pass', () => {
+  const replayed = (below: number, upTo: number): ReplayedSequence => ({
+    ...{ logprobs: Float32Array.of(-1), alternatives: [], hidden: new Uint16Array(0) },
+    ...{ below: Float64Array.of(below), upTo: Float64Array.of(upTo) },
+  });
+  const told = { sequences: [{ tokens: Uint32Array.of(1) }], lied: [true] } as unknown as Told;
+  const chance = (delta: number) =>
+    chanceOf(LIES.find(({ kind }) => kind === 'model')!, told, [replayed(0.3, 0.5)], [replayed(0.35, 0.5)], delta);
+  const close = (a: number, b: number): void => assert.ok(Math.abs(a - b) < 1e-12, `${a}, not ${b}`);
+  // 0.05 of 0.2 is the liar's alone.
+  close(chance(0).overlap, 0.25);
+  close(chance(0).halfL1!, 0.25);
+  // δ = ln 1.02, rejected beyond twice it: odds move by a = 1.02⁴, so 0.35 goes down to 0.35 / (0.35 + a · 0.65) = 0.332.
+  close(chance(Math.log(1.02)).overlap, (0.35 / (0.35 + 1.02 ** 4 * 0.65) - 0.3) / 0.2);
+  assert.equal(chance(1).overlap, 0, 'wide enough for all of it');
 });
 
 test('groups until quarantine: as standing counts them', async () => {
