@@ -12,6 +12,7 @@ import { GraphBuilder } from '../graph/builder.ts';
 import { encodeModel } from '../graph/encode.ts';
 import { add } from '../graph/ops.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
+import { inGpuTurn } from './gpu-turns.ts';
 
 export type SessionOptions = InferenceSession.SessionOptions;
 
@@ -89,11 +90,22 @@ export async function openSession(
 ): Promise<InferenceSession> {
   // ONNX Runtime itself would write its error to stderr first.
   if (placement.device === 'cuda' && !existsSync(CUDA_PROVIDER)) throw unavailable('cuda', 'its provider is missing');
+  const open = (): Promise<InferenceSession> =>
+    InferenceSession.create(model, { ...sessionOptions(placement), ...more });
   try {
-    return await InferenceSession.create(model, { ...sessionOptions(placement), ...more });
+    return placement.device === 'webgpu' ? taking(await inGpuTurn(open)) : await open();
   } catch (cause) {
     throw sessionError(placement.device ?? 'cpu', cause);
   }
+}
+
+/** A session whose calls take turns with those of other threads. */
+function taking(session: InferenceSession): InferenceSession {
+  const [run, release] = [session.run.bind(session), session.release.bind(session)];
+  return Object.assign(session, {
+    run: (...args: Parameters<typeof run>) => inGpuTurn(() => run(...args)),
+    release: () => inGpuTurn(release),
+  });
 }
 
 /** Opens and closes the least session. @throws {SwarmError} DEVICE_UNAVAILABLE when `device` cannot be used here */

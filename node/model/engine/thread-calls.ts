@@ -5,6 +5,7 @@
 
 import { parentPort, type ResourceLimits, Worker } from 'node:worker_threads';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
+import { shareGpuTurns } from './gpu-turns.ts';
 import { fromWireError, toWireError, type WireError } from './messages.ts';
 
 /** A function of plain data. */
@@ -57,6 +58,7 @@ export function createThread<S>(init: ThreadInit): Thread<S> {
     waiting.clear();
   };
   const start = (): NonNullable<typeof running> => {
+    shareGpuTurns();
     const worker = new Worker(file, { name, workerData, ...(resourceLimits === undefined ? {} : { resourceLimits }) });
     worker.on('message', ({ id, value, error }: FromThread) => {
       const call = waiting.get(id);
