@@ -70,12 +70,14 @@ export async function rootOfWeights(weights: Uint8Array | string, config: ModelC
   try {
     const entries = requiredEntries(config, file);
     const root = createPolicyRootHash();
-    const piece = new Uint8Array(PIECE_BYTES);
+    const piece = new Uint8Array(
+      Math.min(PIECE_BYTES, Math.max(...[...entries.values()].map((each) => each.byteLength))),
+    );
     for (const name of namesInByteOrder(entries.keys())) {
       const entry = entries.get(name)!;
       root.begin(name, entry.shape);
-      for (let at = 0; at < entry.byteLength; at += PIECE_BYTES) {
-        const bytes = piece.subarray(0, Math.min(PIECE_BYTES, entry.byteLength - at));
+      for (let at = 0; at < entry.byteLength; at += piece.length) {
+        const bytes = piece.subarray(0, Math.min(piece.length, entry.byteLength - at));
         await file.bytes(entry, at, bytes);
         checkFinite(name, at / 2, new Uint16Array(piece.buffer, 0, bytes.length / 2));
         root.values(bytes);

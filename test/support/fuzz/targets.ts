@@ -232,8 +232,7 @@ function shard(): FuzzTarget {
   return {
     name: 'shard (weights)',
     maxBytes: 64 * KIB,
-    // Weights are looked at a piece of 1 MiB at a time.
-    allows: { base: BASE + 2 * MIB, factor: 200 },
+    allows: { base: BASE, factor: 200 },
     codes: ['MODEL_FILE_CORRUPT', 'MODEL_TENSOR_MISMATCH', 'NON_FINITE_WEIGHT', 'UNSUPPORTED_MODEL'],
     mutate: mutateShard,
     seeds: () => [writeSafetensors(model.weights, 'BF16'), writeSafetensors(model.weights, 'F32')],
