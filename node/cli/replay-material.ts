@@ -110,7 +110,7 @@ async function bodyOf(dir: string, evidence: GroupEvidence, { bodyHash }: GroupA
   return readFile(join(dataDirLayout(dir).blobs, hash.slice(0, 2), hash)).catch((cause: unknown) => {
     throw new SwarmError(
       'BLOB_MISSING',
-      `the body of group ${evidence.groupId.slice(0, 12)} is not to be had any more: bodies are deleted once they are too old to be trained on`,
+      `the body of group ${evidence.groupId.slice(0, 12)} is not to be had any more: bodies are deleted once they are too old to be trained on; murmur rollouts lists newer groups`,
       { groupId: evidence.groupId, bodyHash: hash },
       { cause },
     );

@@ -21,7 +21,7 @@ export function cell(value: unknown): string {
     if (PEER.test(value)) return `…${value.slice(-8)}`;
     return value;
   }
-  if (Array.isArray(value)) return value.map(cell).join(' ');
+  if (Array.isArray(value)) return value.length === 0 ? 'none' : value.map(cell).join(' ');
   const shown = Object.entries(value as Row).filter(([, v]) => v !== undefined);
   return shown.length === 0 ? 'none' : shown.map(([k, v]) => `${k} ${cell(v)}`).join(', ');
 }

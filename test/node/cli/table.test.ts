@@ -21,7 +21,7 @@ test('cells shorten ids and round numbers', () => {
   ]);
   assert.equal(cell([1, ID, null]), '1 abababababab –');
   assert.equal(cell({ a: 1, b: undefined, c: 'x' }), 'a 1, c x');
-  assert.equal(cell({ b: undefined }), 'none');
+  assert.deepEqual([{ b: undefined }, []].map(cell), ['none', 'none']);
   assert.deepEqual([1e-4, -2.345e-5, 0.00099, 0.001].map(cell), ['0.0001', '-0.000023', '0.00099', '0.001']);
 });
 
