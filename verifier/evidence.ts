@@ -3,15 +3,11 @@
 // themselves; this only says where they come from.
 
 import type { CheckAnswer } from '../node/protocol/check.ts';
-import { logitMoveOf, type Measures, measure } from './calibration/measure.ts';
-import { drawnOf } from './checks/replay.ts';
+import { type Measures, measure } from './checks/measure.ts';
+import { type DrawFit, drawFit, drawnOf } from './checks/replay.ts';
 import { judgeReplay } from './checks/stage-two.ts';
 import type { KnownOfReplay, ReplaySubject } from './checks/subject.ts';
 import { distancesOf } from './checks/toploc.ts';
-import { REJECT_FACTOR } from './checks/two-sided.ts';
-
-/** drawn: u lies in the interval. soft: in the one widened by δ. borderline: by 2δ. miss: u draws another token. */
-export type DrawFit = 'drawn' | 'soft' | 'borderline' | 'miss';
 
 export interface DrawEvidence {
   readonly position: number;
@@ -53,21 +49,13 @@ export function sequenceEvidence(subject: ReplaySubject): SequenceEvidence {
 function drawsOf({ rollout, replayed, limits }: ReplaySubject, us: Float64Array): readonly DrawEvidence[] {
   return Array.from(rollout.tokens, (token, position) => {
     const [u, x, y] = [us[position]!, replayed.below[position]!, replayed.upTo[position]!];
-    const others = replayed.alternatives.filter((other) => other.position === position);
-    const moves = [logitMoveOf(u, x, y), ...others.map(({ below, upTo }) => logitMoveOf(u, below, upTo))];
     return {
       ...{ position, token, u, x, y },
-      fit: x <= u && u < y ? 'drawn' : fitOf(Math.min(...moves), limits.delta),
+      fit: drawFit(replayed, position, u, limits.delta),
       claimedLogprob: rollout.logprobs[position]!,
       logprob: replayed.logprobs[position]!,
     };
   });
-}
-
-/** @param move how far logits must have moved for u to draw the token, in nats */
-function fitOf(move: number, delta: number): DrawFit {
-  if (move <= delta) return 'soft';
-  return move <= REJECT_FACTOR * delta ? 'borderline' : 'miss';
 }
 
 /**

@@ -1,10 +1,12 @@
-// The cheap beginning of stage 2: prompt and 16 tokens of one sequence, before a whole group of a suspect is replayed.
+// The cheap beginning of stage 2: prompt and 16 tokens of one sequence, before the whole group of a suspect is replayed.
 // Source: spec/rollouts.md "Order of checks", stage 2 ("starts with the prompt and 16 tokens of one sequence, stops at the first
-// rejection"). Only where it pays: it is a pass of its own. It costs 3 to 13 % of a whole replay (measured: 0.03 for 16 × 65 tokens,
-// 0.11 for 16 × 12, 0.13 for 4 × 128 behind prompts of 16 to 64), and 40 to 70 % of a single sequence's. So it pays where more
-// than that share of the groups is caught by it: of peers that were caught before, and of all newcomers while many of theirs
-// are rejected. An honest peer of standing is never looked at twice.
-// Invariant: a look only rejects, with the evidence that the whole replay would give; whatever it does not reject is replayed.
+// rejection").
+// A look is a pass of its own: it saves the whole replay of a group that it rejects, and comes on top of that of any other. It costs
+// 3 to 13 % of a whole replay (measured: 0.03 for 16 × 65 tokens, 0.11 for 16 × 12, 0.13 for 4 × 128 behind prompts of 16 to 64), so it
+// pays where it rejects more than that share of the groups; of a group that is due for one sequence only, it would cost 40 to 70 % of
+// the replay. So looks are for whole groups of peers on probation: those that were caught before, and all while many of theirs are
+// rejected. Peers past probation are never looked at first.
+// Invariant: a look only rejects, and only what the replay of that sequence would reject; nothing is accepted without its replay.
 
 import { ACCEPT, type CheckAnswer } from '../node/protocol/check.ts';
 import type { ReplayedSequence, ReplayRequest } from '../node/protocol/ports.ts';

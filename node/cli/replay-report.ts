@@ -1,6 +1,6 @@
 // What `murmur replay` found, as JSON has it and as a person reads it.
 
-import { LIMIT_OF, MEASURES, type MeasureName } from '../../verifier/calibration/measure.ts';
+import { LIMIT_OF, MEASURES, type MeasureName } from '../../verifier/checks/measure.ts';
 import type { DrawEvidence, SequenceEvidence } from '../../verifier/evidence.ts';
 import type { CheckAnswer, CheckCode, Evidence } from '../protocol/check.ts';
 import type { Verdict, VerificationLimits } from '../protocol/verdict.ts';

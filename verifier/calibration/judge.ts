@@ -2,6 +2,7 @@
 
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
+import { type Measures, measure } from '../checks/measure.ts';
 import { checkReplayedTokens, drawnOf } from '../checks/replay.ts';
 import { checkBody } from '../checks/stage-one.ts';
 import { judgeReplay } from '../checks/stage-two.ts';
@@ -9,7 +10,6 @@ import { replaySubject } from '../checks/subject.ts';
 import { distancesOf } from '../checks/toploc.ts';
 import type { TopValuesScratch } from '../toploc/top-values.ts';
 import { announcementOf, bodyOf, type Told, type Truth } from './groups.ts';
-import { type Measures, measure } from './measure.ts';
 
 type Answer = 'accept' | 'ignore' | 'reject';
 

@@ -2,7 +2,7 @@
 // Our own. Limits have two sides, so an honest run has to be 2 · MARGIN times as far off as any seen to be rejected.
 
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
-import { LIMIT_OF, MEASURES, type MeasureName, type Measures } from './measure.ts';
+import { LIMIT_OF, MEASURES, type MeasureName, type Measures } from '../checks/measure.ts';
 
 /** How often the largest honest distance of the calibration a limit holds: other processors add up in another order. Our own. */
 export const MARGIN = 8;

@@ -1,10 +1,10 @@
 // Counts of judged groups: what was caught, by which check, and by which alone. Everything the report says of them.
 
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
+import { MEASURES, type MeasureName, type Measures, NO_DISTANCE, rejects, worstOf } from '../checks/measure.ts';
 import { type Share, share } from './clopper-pearson.ts';
 import { createHistogram, type HistogramState } from './histogram.ts';
 import { type JudgedGroup, verdictOf } from './judge.ts';
-import { MEASURES, type MeasureName, type Measures, NO_DISTANCE, rejects, worstOf } from './measure.ts';
 
 /** Stage 1 is one check here, the measures of stage 2 one each. */
 export type CheckName = 'stage-one' | MeasureName;

@@ -4,6 +4,7 @@
 
 import { drawnWithin } from '../../node/model/sampling/draw.ts';
 import { ACCEPT, type CheckAnswer, type Evidence, ignore, reject } from '../../node/protocol/check.ts';
+import type { ReplayedSequence } from '../../node/protocol/ports.ts';
 import { sequenceSeed, uniforms } from '../../node/protocol/seeds.ts';
 import type { ReplaySubject } from './subject.ts';
 import { graver, REJECT_FACTOR } from './two-sided.ts';
@@ -14,10 +15,8 @@ export interface ReplayAnswer {
   readonly softMisses: number;
 }
 
-interface Interval {
-  readonly below: number;
-  readonly upTo: number;
-}
+/** drawn: u lies in the interval. soft: in the one widened by δ, or in that of the other cut. borderline: by 2δ. miss: u draws another token. */
+export type DrawFit = 'drawn' | 'soft' | 'borderline' | 'miss';
 
 /** The uniform number that drew each token of a sequence. @returns f64[tokens] */
 export function drawnOf({ groupSeed, sequence, rollout }: ReplaySubject): Float64Array {
@@ -32,20 +31,31 @@ export function checkReplayedTokens(subject: ReplaySubject): ReplayAnswer {
   let softMisses = 0;
   for (let position = 0; position < drawn.length && answer.answer !== 'reject'; position++) {
     const u = drawn[position]!;
-    const own: Interval = { below: replayed.below[position]!, upTo: replayed.upTo[position]! };
-    if (own.below <= u && u < own.upTo) continue;
-    const intervals = [own, ...replayed.alternatives.filter((other) => other.position === position)];
-    if (passes(intervals, u, limits.delta)) {
-      softMisses++;
-      continue;
-    }
-    const evidence: Evidence = { sequence, position, u, x: own.below, y: own.upTo, limit: limits.delta };
-    const borderline = passes(intervals, u, REJECT_FACTOR * limits.delta);
-    answer = graver(answer, borderline ? ignore('BORDERLINE', evidence) : reject('REPLAY_MISMATCH', evidence));
+    const fit = drawFit(replayed, position, u, limits.delta);
+    if (fit === 'soft') softMisses++;
+    if (fit === 'drawn' || fit === 'soft') continue;
+    const [x, y] = [replayed.below[position]!, replayed.upTo[position]!];
+    const evidence: Evidence = { sequence, position, u, x, y, limit: limits.delta };
+    answer = graver(
+      answer,
+      fit === 'borderline' ? ignore('BORDERLINE', evidence) : reject('REPLAY_MISMATCH', evidence),
+    );
   }
   return { answer, softMisses };
 }
 
-function passes(intervals: readonly Interval[], u: number, delta: number): boolean {
-  return intervals.some(({ below, upTo }) => drawnWithin(u, below, upTo, delta));
+/** How the uniform number of a position fits the token that is said to be drawn by it. */
+export function drawFit(
+  { below, upTo, alternatives }: Pick<ReplayedSequence, 'below' | 'upTo' | 'alternatives'>,
+  position: number,
+  u: number,
+  delta: number,
+): DrawFit {
+  const [x, y] = [below[position]!, upTo[position]!];
+  if (x <= u && u < y) return 'drawn';
+  const others = alternatives.filter((other) => other.position === position);
+  const passes = (by: number): boolean =>
+    drawnWithin(u, x, y, by) || others.some((other) => drawnWithin(u, other.below, other.upTo, by));
+  if (passes(delta)) return 'soft';
+  return passes(REJECT_FACTOR * delta) ? 'borderline' : 'miss';
 }

@@ -6,8 +6,8 @@ import type { ReplayedSequence } from '../../../node/protocol/ports.ts';
 import type { Told } from '../../../verifier/calibration/groups.ts';
 import { LIES } from '../../../verifier/calibration/lies/lies.ts';
 import { findLimits, limitsFound, roundedUp } from '../../../verifier/calibration/limits.ts';
-import { logitMoveOf, NO_DISTANCE, rejects } from '../../../verifier/calibration/measure.ts';
 import { chanceOf, groupsUntilQuarantine } from '../../../verifier/calibration/theory.ts';
+import { logitMoveOf, NO_DISTANCE, rejects } from '../../../verifier/checks/measure.ts';
 import { createStanding } from '../../../verifier/standing.ts';
 import { memoryRecords } from '../../support/memory-store.ts';
 

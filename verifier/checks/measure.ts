@@ -2,8 +2,8 @@
 // Source: spec/rollouts.md "Replay". The verdict itself is `judgeReplay`'s; these tell how far from the limits it was.
 
 import type { VerificationLimits } from '../../node/protocol/verdict.ts';
-import type { KnownOfReplay, ReplaySubject } from '../checks/subject.ts';
-import { REJECT_FACTOR } from '../checks/two-sided.ts';
+import type { KnownOfReplay, ReplaySubject } from './subject.ts';
+import { REJECT_FACTOR } from './two-sided.ts';
 
 export type MeasureName =
   | 'logitMove'
