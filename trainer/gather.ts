@@ -54,9 +54,12 @@ export async function gatherBatch(
 ): Promise<Gathered | null> {
   const failed = new AbortController();
   init.settling.catch(() => failed.abort());
-  const gathered = await gather(components, init, AbortSignal.any([signal, failed.signal]));
-  await init.settling;
-  return gathered;
+  try {
+    return await gather(components, init, AbortSignal.any([signal, failed.signal]));
+  } finally {
+    // What it failed of comes before what that cut short here.
+    await init.settling;
+  }
 }
 
 async function gather(components: GatherComponents, init: GatherInit, signal: AbortSignal): Promise<Gathered | null> {

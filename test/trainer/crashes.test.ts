@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SwarmError } from '../../node/protocol/errors.ts';
+import { interruptedError } from '../../trainer/engine/interruption.ts';
 import { assassin, Killed } from '../support/crashing.ts';
 import {
   type BenchInit,
@@ -133,6 +134,29 @@ test('a checkpoint that cannot be written ends a trainer that waits for groups',
   disk.reject(new SwarmError('DISK_FULL', 'no room'));
   await running;
   assert.equal(made.disk.published.size, 1);
+});
+
+test('a checkpoint that cannot be written says so, though it cuts a replay short', async (t) => {
+  const disk = Promise.withResolvers<void>();
+  const { around: slow } = slowDisk(disk.promise);
+  let replayed = 0;
+  const made = bench(t, {
+    around: (components) => {
+      const { engine, policies, ...rest } = slow!(components);
+      const replay: typeof policies.replay = async (root, sampling, sequences, signal) => {
+        if (++replayed === 1) return policies.replay(root, sampling, sequences, signal);
+        await new Promise((resolve) => signal!.addEventListener('abort', resolve));
+        throw interruptedError();
+      };
+      return { ...rest, engine, policies: { ...policies, replay } };
+    },
+  });
+  await made.trainer.start();
+  for (let slot = 0; slot < 6; slot++) await made.accepted({ peer: PEERS[slot % 3]!, policyStep: 0, slot });
+  const running = assert.rejects(made.trainer.run(), { code: 'DISK_FULL' });
+  await until(() => replayed === 2, 'the second batch is being replayed');
+  disk.reject(new SwarmError('DISK_FULL', 'no room'));
+  await running;
 });
 
 test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {

@@ -61,7 +61,7 @@ const sum = (values: Iterable<number>): number => {
   return total;
 };
 
-/** Runs every micro-batch and adds up. @throws INTERRUPTED between two of them */
+/** Runs every micro-batch and adds up. @throws INTERRUPTED between two of them, and after the last */
 async function accumulate(
   { interruption, maxTokens }: Core,
   runner: GraphRunner,
@@ -79,6 +79,8 @@ async function accumulate(
       logprobs[index] = values;
     entropySum += sum(result.entropy);
   }
+  // Whoever was told that the last one was given up is not to find its step taken.
+  interruption.check();
   return { scalars, logprobs, entropySum };
 }
 

@@ -3,7 +3,7 @@
 
 import { createThread, threadFile } from '../../node/model/engine/thread-calls.ts';
 import type { TrainingEngine, TrainingEngineInit } from './engine.ts';
-import { createInterruption, interruptedError } from './interruption.ts';
+import { createCutOff, createInterruption, interruptedError } from './interruption.ts';
 import type { EngineFunctions, EngineThreadInit } from './thread.ts';
 
 /**
@@ -16,9 +16,7 @@ export async function createTrainingEngine(init: TrainingEngineInit): Promise<Tr
   const interruption = createInterruption();
   const workerData: EngineThreadInit = { init, interrupted: interruption.flag };
   const { call, close } = createThread<EngineFunctions>({ name: 'training', file, workerData });
-  const givenUp = Promise.withResolvers<never>();
-  givenUp.promise.catch(() => undefined);
-  const interruptible = <T>(work: Promise<T>): Promise<T> => Promise.race([givenUp.promise, work]);
+  const { unlessCut, cut } = createCutOff();
   try {
     await call('open', []);
   } catch (error) {
@@ -26,16 +24,16 @@ export async function createTrainingEngine(init: TrainingEngineInit): Promise<Tr
     throw error;
   }
   return {
-    logprobs: (...args) => interruptible(call('logprobs', args)),
-    update: (...args) => interruptible(call('update', args)),
-    sft: (...args) => interruptible(call('sft', args)),
-    rehearse: (...args) => interruptible(call('rehearse', args)),
+    logprobs: (...args) => unlessCut(call('logprobs', args)),
+    update: (...args) => unlessCut(call('update', args)),
+    sft: (...args) => unlessCut(call('sft', args)),
+    rehearse: (...args) => unlessCut(call('rehearse', args)),
     policy: () => call('policy', []),
     saveCheckpoint: (...args) => call('saveCheckpoint', args),
     restore: (...args) => call('restore', args),
     interrupt() {
       interruption.interrupt();
-      givenUp.reject(interruptedError());
+      cut(interruptedError());
     },
     close,
   };

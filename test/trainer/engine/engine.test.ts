@@ -10,6 +10,7 @@ import { isSwarmError } from '../../../node/protocol/errors.ts';
 import { openTrainingCore } from '../../../trainer/engine/core.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngine, TrainingEngineInit, TrainSequence } from '../../../trainer/engine/engine.ts';
+import { createInterruption } from '../../../trainer/engine/interruption.ts';
 import type { LossName } from '../../../trainer/grpo/losses.ts';
 import { LOSS_NAMES } from '../../../trainer/grpo/losses.ts';
 import { TINY_CONFIG_JSON } from '../../support/tiny-model.ts';
@@ -308,6 +309,22 @@ test('a step that is given up changes nothing, and what it had learned before ca
   await again.restore(checkpoints);
   assert.deepEqual(await weightsOf(again), learned);
   await again.close();
+});
+
+test('a step that is given up in its last micro-batch is not taken', async () => {
+  const interruption = createInterruption();
+  let isComing = false;
+  const check = (): void => {
+    interruption.check();
+    if (isComing) interruption.interrupt();
+  };
+  const engine = await openTrainingCore(initOf(), { ...interruption, check });
+  const batch = await onPolicy(engine);
+  const learned = await weightsOf(engine);
+  isComing = true;
+  await assert.rejects(engine.update(batch.slice(0, 1)), (error) => isSwarmError(error, 'INTERRUPTED'));
+  assert.deepEqual(await weightsOf(engine), learned);
+  await engine.close();
 });
 
 test('a thread that is interrupted rejects at once and still saves what it has', async () => {
