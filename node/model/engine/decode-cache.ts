@@ -5,6 +5,7 @@ import type { Tensor } from 'onnxruntime-node';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { ModelConfig } from '../config.ts';
 import { CACHE_ROWS, cacheNames } from '../llama/decode.ts';
+import { inGpuTurn } from './gpu-turns.ts';
 import { bucketFor, createKeyValueCache } from './kv-cache.ts';
 import { floatsOf, floatTensor, type GraphSession, intTensor, type Tensors } from './session.ts';
 
@@ -84,6 +85,15 @@ export function keptOnDevice(config: ModelConfig, which: 'next' | 'fresh'): read
   return pairs(config.layers).map((names) => names[which]);
 }
 
+/** Frees what lies in a device's memory. */
+function letGo(tensors: readonly Tensor[]): void {
+  const onDevice = tensors.filter(({ location }) => location !== 'cpu');
+  if (onDevice.length === 0) return;
+  inGpuTurn(() => {
+    for (const tensor of onDevice) tensor.dispose();
+  });
+}
+
 /**
  * A cache that stays where the sessions run. Its capacity is that of the longest sequence from the start: growing would
  * move it all.
@@ -98,7 +108,7 @@ export function createDeviceCache(config: ModelConfig, append: GraphSession): De
   /** the held row that each row of the batch reads */
   let rows: number[] = [];
   const dispose = (): void => {
-    for (const tensor of Object.values(held)) if (tensor.location !== 'cpu') tensor.dispose();
+    letGo(Object.values(held));
     held = {};
   };
   const take = (outputs: Tensors, count: number): void => {
@@ -127,7 +137,7 @@ export function createDeviceCache(config: ModelConfig, append: GraphSession): De
       const before = heldRows;
       const count = fresh[0]![1].dims[0]!;
       take(await append.run({ ...held, ...Object.fromEntries(fresh) }), before + count);
-      for (const [, tensor] of fresh) if (tensor.location !== 'cpu') tensor.dispose();
+      letGo(fresh.map(([, tensor]) => tensor));
       for (const { at, row } of prompts) rows[at] = before + row;
     },
     feeds(count) {

@@ -1,10 +1,11 @@
 // The PolicyEngine port over one worker thread. ONNX Runtime blocks the thread that calls it, so no session ever lives
 // where the network does. Invariant: every call settles, also when the worker dies (ENGINE_FAILED) or is closed.
 
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
 import type { DrawnToken, Logger, PolicyEngine, PolicyFiles } from '../../protocol/ports.ts';
 import { parseModelConfig } from '../config.ts';
+import { startThread } from './gpu-turns.ts';
 import {
   type EngineAnswers,
   type EngineLimits,
@@ -55,7 +56,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     pending.clear();
   };
   const start = (): NonNullable<typeof running> => {
-    const worker = new Worker(workerEntry ?? ownWorkerEntry(), {
+    const worker = startThread(workerEntry ?? ownWorkerEntry(), {
       workerData: limits,
       resourceLimits: RESOURCE_LIMITS,
     });

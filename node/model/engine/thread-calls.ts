@@ -3,9 +3,9 @@
 // Invariants: a thread starts with its first call, works calls off one after another in their order, and keeps no process
 // alive while it has none; every call settles, also when the thread dies (ENGINE_FAILED) or is closed (ENGINE_CLOSED).
 
-import { parentPort, type ResourceLimits, Worker } from 'node:worker_threads';
+import { parentPort, type ResourceLimits, type Worker } from 'node:worker_threads';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
-import { shareGpuTurns } from './gpu-turns.ts';
+import { startThread } from './gpu-turns.ts';
 import { fromWireError, toWireError, type WireError } from './messages.ts';
 
 /** A function of plain data. */
@@ -58,8 +58,7 @@ export function createThread<S>(init: ThreadInit): Thread<S> {
     waiting.clear();
   };
   const start = (): NonNullable<typeof running> => {
-    shareGpuTurns();
-    const worker = new Worker(file, { name, workerData, ...(resourceLimits === undefined ? {} : { resourceLimits }) });
+    const worker = startThread(file, { name, workerData, ...(resourceLimits === undefined ? {} : { resourceLimits }) });
     worker.on('message', ({ id, value, error }: FromThread) => {
       const call = waiting.get(id);
       waiting.delete(id);
