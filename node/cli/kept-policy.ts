@@ -1,14 +1,13 @@
 // A policy of a data directory, whether a node runs there or one has stopped: asked of the node, or read from its records.
 // Weights and recipe are read as files: both are named by their hash.
 
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
 import { parseRecipe } from '../../recipes/schema.ts';
-import { isSwarmError, SwarmError } from '../protocol/errors.ts';
-import { dataDirLayout } from '../store/data-dir.ts';
-import { askControl } from './control.ts';
-import { nodeDataDir } from './roles/inspect.ts';
+import { SwarmError } from '../protocol/errors.ts';
+import { blobFile, dataDirLayout, policyFolder } from '../store/data-dir.ts';
+import { type Ask, nodeDataDir, withRecords } from './ask-node.ts';
 
 /** A policy whose weights are on this machine. */
 export interface KeptPolicy {
@@ -41,24 +40,14 @@ interface WeightsRow {
 
 const ALL = 1_000_000;
 
-type Ask = (method: 'recipes' | 'weights', params?: Readonly<Record<string, unknown>>) => Promise<unknown>;
-
-/** Calls `use` with a way to ask the node that runs on `dataDir`, or what a stopped one left. */
-async function withRecords<T>(dataDir: string, use: (ask: Ask) => Promise<T>): Promise<T> {
-  try {
-    return await use((method, params) => askControl(dataDir, method, params));
-  } catch (error) {
-    if (!isSwarmError(error, 'NO_RUNNING_NODE')) throw error;
-  }
-  const { withStoppedNode } = await import('./offline.ts');
-  return withStoppedNode(dataDir, ({ handlers }) => use((method, params = {}) => handlers[method](params)));
-}
-
 /**
  * @throws {SwarmError} NOT_FOUND (naming what is kept), RECIPE_NOT_FOUND; USAGE when several policies fit
  */
 export async function findKeptPolicy(dataDir: string, choice: PolicyChoice): Promise<KeptPolicy> {
   const dir = nodeDataDir(dataDir);
+  if (!existsSync(dataDirLayout(dir).db)) {
+    throw new SwarmError('NOT_FOUND', `no node ever ran on ${dir}; name another --data-dir`, { dataDir: dir });
+  }
   const kept = await withRecords(dir, (ask) => policiesOf(ask, dir, choice.recipe));
   const { policyStep, rootPrefix } = choice;
   const fitting = kept.filter(
@@ -82,7 +71,7 @@ export async function findKeptPolicy(dataDir: string, choice: PolicyChoice): Pro
   return {
     policyStep: chosen.policyStep,
     policyRoot,
-    folder: join(dir, 'policies', recipeId, policyRoot),
+    folder: policyFolder(dataDirLayout(dir), recipeId, policyRoot),
     recipe: await recipeOf(dir, recipeId),
   };
 }
@@ -115,7 +104,7 @@ async function policiesOf(
 
 /** A recipe by its id: the blob of that hash. @throws {SwarmError} BLOB_MISSING, BLOB_CORRUPT */
 export async function recipeOf(dataDir: string, recipeId: string): Promise<ResolvedRecipe> {
-  const path = join(dataDirLayout(dataDir).blobs, recipeId.slice(0, 2), recipeId);
+  const path = blobFile(dataDirLayout(dataDir), recipeId);
   const bytes = await readFile(path).catch((cause: unknown) => {
     throw new SwarmError('BLOB_MISSING', `the recipe ${recipeId} is not in ${dataDir}`, { recipeId }, { cause });
   });

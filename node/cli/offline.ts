@@ -1,7 +1,6 @@
 // A stopped node, read only: its records through the same inspector and recipe book, with no network behind them.
 
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import { createInboxStore, type InboxStore } from '../network/inbox-store.ts';
 import { fromUtf8, toHex } from '../protocol/bytes.ts';
@@ -9,6 +8,7 @@ import { SwarmError } from '../protocol/errors.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
 import { networkIdOf } from '../protocol/network-id.ts';
 import type { BlobFetcher, Inbox } from '../protocol/ports.ts';
+import { dataDirLayout, policyFolder } from '../store/data-dir.ts';
 import { createStore, type Store } from '../store/store.ts';
 import { createInspector, type InspectHandlers } from './inspector.ts';
 import { NETWORK_KEY, NODE_RECORDS, STATUS_KEY } from './participant.ts';
@@ -21,10 +21,6 @@ export interface StoppedNode {
 
 /** Opens what a node left in `dataDir`, hands it to `use`, closes it. @throws DATA_DIR_IN_USE while one runs there */
 export async function withStoppedNode<T>(dataDir: string, use: (node: StoppedNode) => Promise<T>): Promise<T> {
-  // Looking must not make a data directory where there is none.
-  if (!existsSync(join(dataDir, 'db'))) {
-    throw new SwarmError('NOT_FOUND', `no node ever ran on ${dataDir}; name another --data-dir`, { dataDir });
-  }
   const logger = createLogger('error');
   const store = await createStore({ dir: dataDir, maxDiskBytes: Number.MAX_SAFE_INTEGER, logger });
   try {
@@ -60,7 +56,7 @@ async function recallEnd(inbox: Inbox, book: RecipeBook, known: KnownRecipe): Pr
 }
 
 function stoppedNode(store: Store, inbox: Inbox, book: RecipeBook, network: string): StoppedNode {
-  const folderOf = (id: string, root: string): string => join(store.dir, 'policies', id, root);
+  const folderOf = (id: string, root: string): string => policyFolder(dataDirLayout(store.dir), id, root);
   /** The tokenizer is the same for every policy of a recipe. */
   async function tokenizerOf(id: string): Promise<Tokenizer | null> {
     for await (const message of inbox.stored('manifest', id)) {

@@ -15,6 +15,7 @@ import { createNetwork } from '../network/network.ts';
 import { utf8 } from '../protocol/bytes.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import type { BlobFetcher, Logger, SamplingSettings, SignedMessage } from '../protocol/ports.ts';
+import { dataDirLayout } from '../store/data-dir.ts';
 import { createStore, type Store } from '../store/store.ts';
 import type { EmitEvent } from './events.ts';
 import { passphrase } from './identity.ts';
@@ -212,7 +213,7 @@ function createFollow(components: FollowComponents): Participant['follow'] {
     const id = resolved.recipeIdHex;
     const already = follows.get(id);
     if (already !== undefined) return already;
-    const policies = createPolicyFolders(join(store.dir, 'policies', id));
+    const policies = createPolicyFolders(join(dataDirLayout(store.dir).policies, id));
     const shards = createShardFetcher({ fetcher, blobs: store.blobs, clock: systemClock, logger });
     const chain = createPolicyChain(
       { inbox, blobs: store.blobs, fetcher, shards, policies, clock: systemClock, logger },

@@ -3,18 +3,16 @@
 
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import { toHex } from '../protocol/bytes.ts';
-import { isSwarmError, SwarmError } from '../protocol/errors.ts';
+import { SwarmError } from '../protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../protocol/group.ts';
 import { decodeVerdict, type Verdict } from '../protocol/verdict.ts';
-import { dataDirLayout } from '../store/data-dir.ts';
+import { blobFile, dataDirLayout, policyFolder as policyFolderOf } from '../store/data-dir.ts';
+import { nodeDataDir, withRecords } from './ask-node.ts';
 import type { ReplayOptions } from './commands/replay.ts';
-import { askControl } from './control.ts';
 import type { GroupEvidence } from './inspector.ts';
 import { recipeOf } from './kept-policy.ts';
-import { nodeDataDir } from './roles/inspect.ts';
 import { systemClock } from './system.ts';
 
 /** An observer waits for a policy until none has been on its way for this long. Our own. */
@@ -45,17 +43,8 @@ export async function withReplayMaterial<T>(
 ): Promise<T> {
   if (options.join.length > 0) return fromSwarm(groupId, options, use);
   const dir = nodeDataDir(options.dataDir);
-  return use(await materialOf(dir, await evidenceOf(dir, groupId)));
-}
-
-async function evidenceOf(dir: string, groupId: string): Promise<GroupEvidence> {
-  try {
-    return (await askControl(dir, 'evidence', { groupId })) as GroupEvidence;
-  } catch (error) {
-    if (!isSwarmError(error, 'NO_RUNNING_NODE') || !existsSync(join(dir, 'db'))) throw error;
-  }
-  const { withStoppedNode } = await import('./offline.ts');
-  return (await withStoppedNode(dir, ({ handlers }) => handlers.evidence({ groupId }))) as GroupEvidence;
+  const evidence = await withRecords(dir, (ask) => ask('evidence', { groupId }));
+  return use(await materialOf(dir, evidence as GroupEvidence));
 }
 
 async function fromSwarm<T>(
@@ -82,7 +71,7 @@ async function materialOf(dir: string, evidence: GroupEvidence): Promise<ReplayM
   const announcement = decodeGroup(Buffer.from(evidence.announcement, 'base64'));
   const { policyStep } = announcement;
   const policyRoot = toHex(announcement.policyRoot);
-  const policyFolder = join(dir, 'policies', recipeId, policyRoot);
+  const policyFolder = policyFolderOf(dataDirLayout(dir), recipeId, policyRoot);
   if (!existsSync(policyFolder)) {
     throw new SwarmError(
       'NOT_FOUND',
@@ -107,7 +96,7 @@ async function materialOf(dir: string, evidence: GroupEvidence): Promise<ReplayM
 async function bodyOf(dir: string, evidence: GroupEvidence, { bodyHash }: GroupAnnouncement): Promise<Uint8Array> {
   if (evidence.body !== null) return Buffer.from(evidence.body, 'base64');
   const hash = toHex(bodyHash);
-  return readFile(join(dataDirLayout(dir).blobs, hash.slice(0, 2), hash)).catch((cause: unknown) => {
+  return readFile(blobFile(dataDirLayout(dir), hash)).catch((cause: unknown) => {
     throw new SwarmError(
       'BLOB_MISSING',
       `the body of group ${evidence.groupId.slice(0, 12)} is not to be had any more: bodies are deleted once they are too old to be trained on; murmur rollouts lists newer groups`,

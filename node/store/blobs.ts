@@ -2,11 +2,11 @@
 // Source: design.md "level" (files are written to a temporary name and renamed); spec/shardcast.md "How it spreads".
 // Invariants: a file under its hash is whole; a full disk loses nothing; the sum of sizes stays within the budget.
 
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { sha256, toHex } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { BlobStore, Logger } from '../protocol/ports.ts';
-import type { DataDirLayout } from './data-dir.ts';
+import { blobFile, type DataDirLayout } from './data-dir.ts';
 import { type FileSystem, makeFolder, moveWhole, readIfThere, syncFile, writeWhole } from './files.ts';
 import { diskError, errnoOf } from './fs-error.ts';
 
@@ -120,7 +120,7 @@ class FolderOfBlobs implements BlobFiles {
     this.#checkBudget(size);
     this.#reservedBytes += size;
     try {
-      await makeFolder(this.#init.files, join(this.#init.layout.blobs, hashHex.slice(0, 2)));
+      await makeFolder(this.#init.files, dirname(this.pathOf(hashHex)));
       await write(path);
       this.#sizes.set(hashHex, size);
       this.#usedBytes += size;
@@ -208,6 +208,6 @@ class FolderOfBlobs implements BlobFiles {
     if (!HASH.test(hashHex)) {
       throw new SwarmError('MALFORMED', 'a blob is named by 64 lower-case hex digits', { length: hashHex.length });
     }
-    return join(this.#init.layout.blobs, hashHex.slice(0, 2), hashHex);
+    return blobFile(this.#init.layout, hashHex);
   }
 }

@@ -13,6 +13,8 @@ export interface DataDirLayout {
   readonly db: string;
   /** whole blobs: blobs/ab/<hash> */
   readonly blobs: string;
+  /** model folders: policies/<recipe id>/<policy root> */
+  readonly policies: string;
   /** files being written; emptied at every start */
   readonly temporary: string;
   /** unfinished downloads; kept over restarts */
@@ -27,11 +29,22 @@ export function dataDirLayout(dir: string): DataDirLayout {
     dir,
     db: join(dir, 'db'),
     blobs: join(dir, 'blobs'),
+    policies: join(dir, 'policies'),
     temporary: join(dir, 'tmp'),
     partial: join(dir, 'partial'),
     keyFile: join(dir, 'key.json'),
     pidFile: join(dir, 'node.pid'),
   };
+}
+
+/** Where the blob of that hash lies, if it is here. */
+export function blobFile({ blobs }: DataDirLayout, hashHex: string): string {
+  return join(blobs, hashHex.slice(0, 2), hashHex);
+}
+
+/** The model folder of a recipe's policy, if it is here. */
+export function policyFolder({ policies }: DataDirLayout, recipeIdHex: string, rootHex: string): string {
+  return join(policies, recipeIdHex, rootHex);
 }
 
 /** Who uses a data directory. */

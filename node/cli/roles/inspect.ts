@@ -1,11 +1,8 @@
 // Runs an inspecting command: asks the running node, or looks as an observer, or reads what a stopped node left.
-// Asking needs neither network nor store: they are loaded when there is no node to ask.
 
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { isSwarmError, SwarmError } from '../../protocol/errors.ts';
+import { SwarmError } from '../../protocol/errors.ts';
+import { nodeDataDir, withRecords } from '../ask-node.ts';
 import type { InspectOptions } from '../commands/inspect.ts';
-import { askControl } from '../control.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { InspectMethod, Row } from '../inspector.ts';
 import { table, tree } from '../table.ts';
@@ -23,20 +20,7 @@ async function ask(method: InspectMethod, params: Params, options: InspectOption
     const { withObserver } = await import('../observer.ts');
     return withObserver(options, async (handlers) => handlers[method](params));
   }
-  const dataDir = nodeDataDir(options.dataDir);
-  try {
-    return await askControl(dataDir, method, params);
-  } catch (error) {
-    if (!isSwarmError(error, 'NO_RUNNING_NODE') || !existsSync(join(dataDir, 'db'))) throw error;
-  }
-  const { withStoppedNode } = await import('../offline.ts');
-  return withStoppedNode(dataDir, async ({ handlers }) => handlers[method](params));
-}
-
-/** A demo leaves one data directory a process; its trainer knows most. */
-export function nodeDataDir(dataDir: string): string {
-  const ofDemo = join(dataDir, 'trainer');
-  return existsSync(join(dataDir, 'demo.json')) || existsSync(join(ofDemo, 'db')) ? ofDemo : dataDir;
+  return withRecords(nodeDataDir(options.dataDir), (askNode) => askNode(method, params));
 }
 
 /** What fits a terminal of a peer's row; --json has all of it. */
