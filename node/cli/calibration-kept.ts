@@ -16,12 +16,13 @@ interface Kept {
 }
 
 export interface KeptParts {
+  /** Writes the first counts at once, later ones now and then; throws what an earlier write failed with. */
   readonly keeper: PartKeeper;
   /** whether there was something to go on from */
   readonly isResumed: boolean;
-  /** Writes what is not yet on disk. */
+  /** Writes what is not yet on disk, or throws. */
   flush(): Promise<void>;
-  /** Removes the file: all is done. */
+  /** Removes the file, if there is one: all is done. */
   forget(): Promise<void>;
 }
 
@@ -37,18 +38,34 @@ async function readKept(path: string, subject: string): Promise<Kept | null> {
 }
 
 /** @param subject all that the counts depend on */
-export async function openKeptParts(path: string, subject: string): Promise<KeptParts> {
+export async function openKeptParts(path: string, subject: string, nowMs: () => number = Date.now): Promise<KeptParts> {
   const before = await readKept(path, subject);
   const parts: Record<string, PartState> = { ...before?.parts };
   let isDirty = false;
+  /** fails never: what the last write failed with is `failure` */
   let writing: Promise<void> = Promise.resolve();
-  let dueMs = Date.now() + WRITE_EVERY_MS;
+  let failure: { readonly cause: unknown } | null = null;
+  let dueMs = Number.NEGATIVE_INFINITY;
   const write = (): void => {
     isDirty = false;
-    dueMs = Date.now() + WRITE_EVERY_MS;
+    dueMs = nowMs() + WRITE_EVERY_MS;
     const text = JSON.stringify({ format: FORMAT, subject, parts } satisfies Kept);
-    writing = writing.then(() => writeFileWhole(path, text));
-    writing.catch(() => undefined); // told by `flush`
+    writing = writing
+      .then(() => writeFileWhole(path, text))
+      .then(
+        () => {
+          failure = null;
+        },
+        (cause: unknown) => {
+          failure = { cause };
+          isDirty = true;
+        },
+      );
+  };
+  const tellFailure = (): void => {
+    const told = failure;
+    failure = null;
+    if (told !== null) throw told.cause;
   };
   return {
     isResumed: before !== null,
@@ -57,16 +74,19 @@ export async function openKeptParts(path: string, subject: string): Promise<Kept
       keep(part, state) {
         parts[part] = state;
         isDirty = true;
-        if (Date.now() >= dueMs) write();
+        tellFailure();
+        if (nowMs() >= dueMs) write();
       },
     },
     async flush() {
       if (isDirty) write();
       await writing;
+      tellFailure();
     },
     async forget() {
-      isDirty = false;
       await writing;
+      isDirty = false; // nobody needs any more what could not be written
+      failure = null;
       await rm(path, { force: true });
     },
   };

@@ -63,4 +63,4 @@ export const EXIT_CODE_HELP = `Exit codes:
   3    nothing there: no running node, no such recipe, group, body, policy or hub model
   4    bad input: recipe, model or tokenizer
   5    a resource is missing: port, disk, memory, device, data directory in use
-  130  interrupted`;
+  130  stopped by Ctrl-C before it was done (what runs until it is stopped is done then: 0)`;

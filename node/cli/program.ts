@@ -1,8 +1,6 @@
 // The `murmur` program: its commands, how errors are shown, and what it exits with.
 // Commands only read flags here; what runs a role is imported when it is needed, so that --help is quick.
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Command, CommanderError, Help, type Option } from 'commander';
 import { type ErrorCode, errorText, SwarmError } from '../protocol/errors.ts';
 import { calibrateCommand } from './commands/calibrate.ts';
@@ -21,14 +19,13 @@ import { trainCommand } from './commands/train.ts';
 import { verifyCommand } from './commands/verify.ts';
 import { warmUpCommand } from './commands/warm-up.ts';
 import { EXIT_CODE_HELP, EXIT_FAILED, EXIT_OK, EXIT_USAGE, exitCodeOf } from './exit-codes.ts';
-import { packageRoot } from './shipped.ts';
+import { packageVersion } from './shipped.ts';
 
 /** The whole command line, parsed but not run: every command exits by throwing a CommanderError. */
 export function createProgram(): Command {
-  const { version } = JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string };
   const program = new Command('murmur')
     .description('Murmuration: a permissionless swarm that post-trains language models with reinforcement learning')
-    .version(version)
+    .version(packageVersion())
     .showHelpAfterError('(see murmur --help)')
     .configureHelp({ optionDescription })
     .exitOverride()

@@ -1,6 +1,6 @@
 // Where the files that come with Murmuration lie: the starter model and the shipped recipes.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,6 +13,11 @@ export function packageRoot(): string {
     dir = parent;
   }
   return dir;
+}
+
+/** Of this build, as `murmur --version` tells it. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(packageRoot(), 'package.json'), 'utf8')) as { version: string }).version;
 }
 
 export function starterModelDir(): string {

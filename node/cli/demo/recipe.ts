@@ -36,11 +36,11 @@ export interface DemoRecipe {
   readonly parameters: number;
 }
 
-/** Without the keys of whichever swarm it came from: this one has its own. */
+/** Without the keys of whichever swarm it came from, and what it asks of their verdicts: this one has its own, and one verifier. */
 function withoutKeys({ author: _author, trainers: _trainers, ...source }: RecipeSource): RecipeSource {
   const { verification } = source;
   if (!isJsonObject(verification)) return source;
-  const { verifiers: _verifiers, ...limits } = verification;
+  const { verifiers: _verifiers, acceptance: _acceptance, ...limits } = verification;
   return { ...source, verification: limits };
 }
 

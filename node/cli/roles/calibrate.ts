@@ -32,6 +32,7 @@ import { EXIT_OK } from '../exit-codes.ts';
 import { untilInterrupted } from '../interrupt.ts';
 import { findModel } from '../model-folder.ts';
 import { completeToBytes, findRecipeFile, readRecipeSource } from '../recipe-source.ts';
+import { packageVersion } from '../shipped.ts';
 import { recipeModelOf, startModel } from '../start-model.ts';
 
 /** Groups an engine is given at once: a batch as full as it gets, and a small one. */
@@ -142,6 +143,7 @@ function subjectKey({ groups, lieGroups }: CalibrateOptions, subject: Subject, s
   const { truth, previous } = subject;
   const rootOf = ({ weights }: ModelFolder): string => toHex(policyRoot(weights));
   return JSON.stringify({
+    version: packageVersion(),
     ...{ recipe: truth.context.recipe.recipeIdHex, policy: truth.policyRoot, groups, lieGroups },
     previous: previous === null ? null : rootOf(previous),
     settings: settings.map(({ name }) => name),

@@ -76,12 +76,12 @@ async function replayGroup(material: ReplayMaterial, options: ReplayOptions): Pr
   });
 }
 
-/** The newest rejection, or the newest word of the verifier that was asked for. */
+/** The newest rejection, else the newest of another kind; or the newest word of the verifier that was asked for. */
 function chosenVerdict({ verdicts, groupId }: ReplayMaterial, by: string | undefined): Said | null {
   if (by === undefined) {
     const newest = (answer: Verdict['answer']): Said | undefined =>
       verdicts.findLast(({ verdict }) => verdict.answer === answer);
-    return newest('reject') ?? newest('accept') ?? null;
+    return newest('reject') ?? newest('accept') ?? newest('ignore') ?? null;
   }
   const said = verdicts.findLast((each) => each.by.endsWith(by));
   if (said !== undefined) return said;

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { completeToBytes, readRecipeSource } from '../../../node/cli/recipe-source.ts';
+import { packageVersion } from '../../../node/cli/shipped.ts';
 import { parseRecipe } from '../../../recipes/schema.ts';
 import { runInProcess } from '../../support/run-program.ts';
 import { type Ending, tempDir } from '../../support/temp-dir.ts';
@@ -72,6 +73,8 @@ test('stopped later it keeps what it counted, and the same command goes on', asy
   const flags = ['--groups', '20', '--lies', ''];
   assert.equal((await runStopped(t, out, dir, 'limits', flags)).code, 130);
   assert.deepEqual(await readdir(out), ['unfinished.json']);
+  const { subject } = JSON.parse(await readFile(join(out, 'unfinished.json'), 'utf8'));
+  assert.equal(JSON.parse(subject).version, packageVersion(), 'another build may count otherwise');
   const { code, said } = await runStopped(t, out, dir, null, flags);
   assert.equal(code, 0, said);
   assert.match(said, /going on from .*unfinished\.json/);

@@ -16,7 +16,7 @@ import { encodeGroup } from '../../../node/protocol/group.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import { networkIdOf } from '../../../node/protocol/network-id.ts';
 import { encodeRecipeAnnouncement } from '../../../node/protocol/recipe-announcement.ts';
-import { encodeVerdict } from '../../../node/protocol/verdict.ts';
+import { encodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import { createStore, type Store } from '../../../node/store/store.ts';
 import { resolveRecipe } from '../../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe, type RecipeSource } from '../../../recipes/schema.ts';
@@ -54,7 +54,13 @@ interface Left {
   readonly dir: string;
   /** changes what the node left */
   change(how: (store: Store, inbox: InboxStore) => Promise<void>): Promise<void>;
-  judge(group: MadeGroup, by: KeyPair, code: CheckCode | null, evidence?: Evidence): Promise<void>;
+  judge(
+    group: MadeGroup,
+    by: KeyPair,
+    code: CheckCode | null,
+    evidence?: Evidence,
+    answer?: Verdict['answer'],
+  ): Promise<void>;
   replay(...args: readonly string[]): Promise<{ readonly code: number; readonly report: ReplayReport }>;
 }
 
@@ -80,12 +86,11 @@ async function left(t: TestContext, groups: readonly MadeGroup[]): Promise<Left>
   return {
     dir,
     change,
-    judge: ({ message, announcement }, by, code, evidence) =>
+    judge: ({ message, announcement }, by, code, evidence, answer = code === null ? 'accept' : 'reject') =>
       change(async (_, inbox) => {
         const { policyStep, peerId, slot } = announcement;
         const payload = encodeVerdict({
-          ...{ recipeId, policyStep, groupId: message.id, peerId, slot, code },
-          answer: code === null ? 'accept' : 'reject',
+          ...{ recipeId, policyStep, groupId: message.id, peerId, slot, code, answer },
           ...(evidence === undefined ? {} : { evidence }),
           limits: limitsOf(context.recipe),
           secretHash: sha256('secret'),
@@ -167,6 +172,9 @@ test('without a rejection the whole group is replayed, each measure beside its l
   assert.deepEqual([alone.code, alone.report.verdict, alone.report.agrees], [0, null, null]);
   assert.equal(alone.report.sequences.length, honest.body.sequences.length);
   assert.ok(alone.report.isWhole);
+  await judge(honest, createKeyPair(), 'NOT_CHECKED', undefined, 'ignore');
+  const { report: ignored } = await replay(honest.message.idHex);
+  assert.deepEqual([ignored.verdict?.code, ignored.agrees, ignored.isWhole], ['NOT_CHECKED', null, true]);
   await judge(honest, createKeyPair(), null);
   assert.equal((await replay(honest.message.idHex)).report.agrees, true);
   await judge(honest, createKeyPair(), 'SLACK_ABUSED', { sequence: 0, measured: 9 });

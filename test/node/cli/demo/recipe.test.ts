@@ -31,7 +31,7 @@ trainers: [${STRANGER}]
 tasks: [{ task: sums@1 }]
 rewards: [{ reward: exact@1 }]
 sampling: { temperature: 1, maxNewTokens: 8, endTokens: [1] }
-verification: { verifiers: [${STRANGER}], pMin: 0.25 }
+verification: { verifiers: [${STRANGER}], acceptance: { rule: quorum, quorum: 3 }, pMin: 0.25 }
 `;
 
 test("a recipe of another swarm keeps its content and gets the demo's own keys", async (t) => {
@@ -46,6 +46,7 @@ test("a recipe of another swarm keeps its content and gets the demo's own keys",
   assert.notEqual(recipe.author, STRANGER);
   assert.deepEqual(recipe.trainers, [recipe.author]);
   assert.equal(recipe.verification.verifiers.length, 1);
+  assert.equal(recipe.verification.acceptance.rule, 'own', 'a quorum of the strangers would be waited for in vain');
   assert.ok(![STRANGER, recipe.author].includes(recipe.verification.verifiers[0]!));
   assert.equal(parameters, 857_216);
 });
