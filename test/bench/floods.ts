@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askControl } from '../../node/cli/control.ts';
 import { type MurmurLab, type MurmurProcess, murmurLab } from '../support/murmur-process.ts';
+import { withEndings } from '../support/temp-dir.ts';
 import { type Announcer, startAnnouncer } from './announcer.ts';
 import { type BenchContext, type Benchmark, median, type Row, row } from './harness.ts';
 import { canReadProcesses, cpuMilliseconds, residentBytes } from './processes.ts';
@@ -134,15 +135,11 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
     note('  left out: reading other processes needs /proc');
     return [];
   }
-  const endings: (() => Promise<void>)[] = [];
-  const lab = await murmurLab({ after: (end) => void endings.push(end) });
-  try {
-    const scene = await setUp(lab);
-    endings.unshift(() => scene.announcer.close());
-    return await measure(scene, note);
-  } finally {
-    for (const end of endings) await end();
-  }
+  return withEndings(async (t) => {
+    const scene = await setUp(await murmurLab(t));
+    t.after(() => scene.announcer.close());
+    return measure(scene, note);
+  });
 }
 
 export const floods: Benchmark = { name: 'floods', run };

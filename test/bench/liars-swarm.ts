@@ -8,7 +8,7 @@ import { writeDemoRecipe } from '../../node/cli/demo/recipe.ts';
 import type { GroupCounts, RoleEvent } from '../../node/cli/events.ts';
 import { type LiarName, startLiars } from '../support/liars.ts';
 import { type MurmurLab, type MurmurProcess, murmurLab } from '../support/murmur-process.ts';
-import type { Ending } from '../support/temp-dir.ts';
+import { type Ending, withEndings } from '../support/temp-dir.ts';
 import { type BenchContext, type Benchmark, type Row, row } from './harness.ts';
 
 const DEFAULT_MINUTES = 10;
@@ -116,9 +116,8 @@ async function outcomesOf(lab: MurmurLab, { verifier, kinds }: Swarm): Promise<r
 }
 
 async function runSwarm(hasLiars: boolean, { note, minutes }: BenchContext): Promise<SwarmOutcome> {
-  const endings: (() => unknown)[] = [];
-  const t: Ending = { after: (end) => void endings.push(end) };
-  try {
+  // The lab is the first that was begun: its folder goes when everybody has left it.
+  return withEndings(async (t) => {
     const lab = await murmurLab(t);
     const swarm = await startSwarm(t, lab, hasLiars);
     note(`  ${hasLiars ? 'with' : 'without'} liars: ${swarm.kinds.size} nodes`);
@@ -131,10 +130,7 @@ async function runSwarm(hasLiars: boolean, { note, minutes }: BenchContext): Pro
       peers,
       counts: (await swarm.trainer.event('summary')).counts,
     };
-  } finally {
-    // The lab is the first that was begun: its folder goes when everybody has left it.
-    for (const end of endings.reverse()) await end();
-  }
+  });
 }
 
 /** Mean accuracy of the last evaluations of steps that both came to, in percent. */

@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { GroupCounts } from '../../node/cli/events.ts';
 import { type MurmurLab, type MurmurProcess, murmurLab } from '../support/murmur-process.ts';
+import { withEndings } from '../support/temp-dir.ts';
 import { type BenchContext, type Benchmark, median, type Row, row } from './harness.ts';
 import { canReadProcesses, residentBytes } from './processes.ts';
 
@@ -25,15 +26,12 @@ async function run({ note, minutes }: BenchContext): Promise<readonly Row[]> {
     note('  left out: reading other processes needs /proc');
     return [];
   }
-  const endings: (() => unknown)[] = [];
-  const lab = await murmurLab({ after: (end) => void endings.push(end) });
-  try {
+  return withEndings(async (t) => {
+    const lab = await murmurLab(t);
     const members = await startSwarm(lab);
     const memory = await watch(members, (minutes ?? DEFAULT_MINUTES) * 60_000, note);
     return (await Promise.all(members.map((member, i) => rowsOf(lab, member, memory[i]!)))).flat();
-  } finally {
-    for (const end of endings) await end();
-  }
+  });
 }
 
 async function startSwarm(lab: MurmurLab): Promise<readonly MurmurProcess[]> {

@@ -6,8 +6,9 @@ import { join } from 'node:path';
 import { askControl } from '../../node/cli/control.ts';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { createStore } from '../../node/store/store.ts';
-import { murmurLab } from './murmur-process.ts';
+import { type MurmurLab, murmurLab } from './murmur-process.ts';
 import { silentLogger } from './silent-logger.ts';
+import { withEndings } from './temp-dir.ts';
 
 /** What the test reads. */
 export interface FullDiskStory {
@@ -34,16 +35,10 @@ const LEFT_BYTES = 1_000_000;
 const PATIENCE_MS = 60_000;
 
 const [disk, ...flags] = process.argv.slice(2) as [string, ...string[]];
-const endings: (() => Promise<void>)[] = [];
 process.env['TMPDIR'] = disk;
-const lab = await murmurLab({ after: (end) => void endings.push(end) });
-try {
-  process.stdout.write(JSON.stringify(await story()));
-} finally {
-  for (const end of endings) await end();
-}
+process.stdout.write(JSON.stringify(await withEndings(async (t) => story(await murmurLab(t)))));
 
-async function story(): Promise<FullDiskStory> {
+async function story(lab: MurmurLab): Promise<FullDiskStory> {
   const dir = lab.dataDir('node');
   const node = lab.start('node', ['node', ...flags]);
   await node.event('rollouts');
