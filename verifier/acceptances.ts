@@ -5,7 +5,7 @@
 // Invariant: one acceptance of a verifier and group is counted at most once each way. In memory, forgets by step.
 
 import { toHex } from '../node/protocol/bytes.ts';
-import { BODY_CODES, NUMERICAL_CODES } from '../node/protocol/check.ts';
+import { BODY_CODES, SEQUENCE_CODES } from '../node/protocol/check.ts';
 import type { PeerIdString } from '../node/protocol/ports.ts';
 import type { StepSecret } from '../node/protocol/secret.ts';
 import type { Verdict } from '../node/protocol/verdict.ts';
@@ -79,12 +79,12 @@ export function createAcceptances(
     const { code } = mine;
     if (mine.answer !== 'reject' || code === null || acceptance.is === 'contradicted') return [];
     const isWhole = verdict.sequencesReplayed >= groupSize;
-    if (BODY_CODES.has(code) || (isWhole && NUMERICAL_CODES.has(code) && code !== 'SLACK_ABUSED')) {
+    if (BODY_CODES.has(code) || (isWhole && SEQUENCE_CODES.has(code))) {
       acceptance.is = 'contradicted';
       return [{ verifier, groupIdHex, is: 'contradicted' }];
     }
     const sequence = mine.evidence?.sequence;
-    if (!NUMERICAL_CODES.has(code) || code === 'SLACK_ABUSED' || sequence === undefined) return [];
+    if (!SEQUENCE_CODES.has(code) || sequence === undefined) return [];
     acceptance.is = 'contradicted';
     const hash = toHex(verdict.secretHash);
     excuses.set(hash, [...(excuses.get(hash) ?? []), { verifier, verdict, groupSize, sequence }]);

@@ -13,7 +13,7 @@ import type { BodyContext } from './checks/subject.ts';
 import { createCommitments } from './commitments.ts';
 import type { Job } from './job.ts';
 import type { Ledger } from './ledger.ts';
-import { type Claim, claimOf, claimTokens, type RecheckResult, recheck } from './recheck.ts';
+import { type Claim, claimOf, claimTokens, ELSEWHERE, type RecheckResult, recheck } from './recheck.ts';
 import { createRecheckBudget } from './recheck-budget.ts';
 import type { Replayer } from './replayer.ts';
 import type { VerifierStandings } from './verifier-standing.ts';
@@ -92,7 +92,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   const budget = createRecheckBudget(init.recheckTokens);
   const own = new Map<string, Verdict>();
   const seen = new Map<string, number>();
-  /** group and claim to what a recheck said */
+  /** group and claim to what a recheck said; one that could not be made says nothing, and is made again when asked for */
   const settled = new Map<string, { readonly result: RecheckResult; readonly groupIdHex: string }>();
   let waiting: Rejected[] = [];
   let signalWork = Promise.withResolvers<void>();
@@ -167,9 +167,9 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     if (commitments.areOf(verifier, verdict)) await standings.confirm(verifier);
   };
 
-  const conclude = async (due: Due, result: RecheckResult): Promise<void> => {
-    if (result.outcome === 'differs') return await silence(due);
-    if (result.outcome === 'unsettled') {
+  const conclude = async (due: Due, result: RecheckResult | null): Promise<void> => {
+    if (result?.outcome === 'differs') return await silence(due);
+    if (result?.outcome !== 'repeats') {
       counts.unsettled++;
       return;
     }
@@ -197,9 +197,11 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
 
   const look = async (due: Due, signal: AbortSignal): Promise<boolean> => {
     const { job, claim, verifier, groupIdHex } = due;
-    if (own.get(groupIdHex)?.answer === 'reject') await confirm(due);
-    else if (claim === 'nothing') await silence(due);
-    else if (claim === 'elsewhere') counts.unsettled++;
+    const mine = own.get(groupIdHex);
+    const isBadHere = mine?.answer === 'reject';
+    if (claim === 'nothing') await silence(due);
+    else if (claim === 'elsewhere' || (isBadHere && mine.code !== null && ELSEWHERE.has(mine.code))) counts.unsettled++;
+    else if (isBadHere) await confirm(due);
     else {
       const key = `${groupIdHex}/${claim}`;
       const known = settled.get(key);
@@ -207,7 +209,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
       if (known === undefined && !budget.take(verifier, isStranger, claimTokens(claim, job), now())) return false;
       const result = known?.result ?? (await tryRecheck({ ...due, claim }, signal));
       if (signal.aborted) return false;
-      settled.set(key, { result, groupIdHex });
+      if (result !== null) settled.set(key, { result, groupIdHex });
       await conclude(due, result);
     }
     return true;
@@ -216,14 +218,26 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   const tryRecheck = async (
     due: Due & { readonly claim: 'body' | number },
     signal: AbortSignal,
-  ): Promise<RecheckResult> => {
+  ): Promise<RecheckResult | null> => {
     counts.tokens += claimTokens(due.claim, due.job);
     try {
       return await recheck(components, context, due, signal);
     } catch (error) {
       if (!signal.aborted)
         logger.warn({ group: due.groupIdHex, error: errorText(error) }, 'a recheck was not possible');
-      return { outcome: 'unsettled' };
+      return null;
+    }
+  };
+
+  /** @returns whether it needs no more looking at; a failed write leaves what is in memory, and is no reason to stop doubting */
+  const handle = async (rejected: Rejected, signal: AbortSignal): Promise<boolean> => {
+    const due = ready(rejected);
+    if (due === null || due === 'done') return due === 'done';
+    try {
+      return await look(due, signal);
+    } catch (error) {
+      trouble(error);
+      return true;
     }
   };
 
@@ -233,8 +247,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     for (const rejected of inOrder()) {
       if (signal.aborted) return false;
       if (!waiting.includes(rejected)) continue;
-      const due = ready(rejected);
-      if (due === null || (due !== 'done' && !(await look(due, signal)))) continue;
+      if (!(await handle(rejected, signal))) continue;
       waiting = waiting.filter((each) => each !== rejected);
       progress = true;
     }

@@ -208,7 +208,7 @@ export function createIntake(
     },
     stop: () => stopping.abort(),
     async idle() {
-      await Promise.all([...busy.values(), ...others]);
+      await Promise.allSettled([...busy.values(), ...others]);
     },
   };
 }

@@ -2,7 +2,7 @@
 // Source: design.md "Who trusts what"; spec/rollouts.md "Limits have two sides": between the limits nobody is wrong.
 
 import { toHex } from '../node/protocol/bytes.ts';
-import { BODY_CODES, type CheckAnswer, type CheckCode, NUMERICAL_CODES } from '../node/protocol/check.ts';
+import { BODY_CODES, type CheckAnswer, type CheckCode, SEQUENCE_CODES } from '../node/protocol/check.ts';
 import type { BlobFetcher, PeerIdString } from '../node/protocol/ports.ts';
 import type { Verdict } from '../node/protocol/verdict.ts';
 import { readBody } from './checks/body-bytes.ts';
@@ -16,10 +16,7 @@ const BODY_TIMEOUT_MS = 10_000;
 
 export type Rejection = Extract<CheckAnswer, { readonly answer: 'reject' }>;
 
-/**
- * repeats: found wrong here too, with our own numbers. differs: found right here. unsettled: body or policy is gone, or the
- * measurement lies between the limits.
- */
+/** repeats: found wrong here too, with our own numbers. differs: found right here. unsettled: it lies between the limits. */
 export type RecheckResult =
   | { readonly outcome: 'repeats'; readonly answer: Rejection }
   | { readonly outcome: 'differs' }
@@ -31,8 +28,8 @@ export type RecheckResult =
  */
 export type Claim = 'body' | 'elsewhere' | 'nothing' | number;
 
-/** Rejections that rest on more than their group. */
-const ELSEWHERE: ReadonlySet<CheckCode> = new Set(['SLOT_EQUIVOCATION', 'SLACK_ABUSED']);
+/** Rejections that rest on more than their group: two announcements, a window of a peer's groups. */
+export const ELSEWHERE: ReadonlySet<CheckCode> = new Set(['SLOT_EQUIVOCATION', 'SLACK_ABUSED']);
 
 /** @param groupSize of the announcement */
 export function claimOf({ code, evidence }: Verdict, groupSize: number): Claim {
@@ -40,7 +37,7 @@ export function claimOf({ code, evidence }: Verdict, groupSize: number): Claim {
   if (ELSEWHERE.has(code)) return 'elsewhere';
   if (BODY_CODES.has(code)) return 'body';
   const sequence = evidence?.sequence;
-  return NUMERICAL_CODES.has(code) && sequence !== undefined && sequence < groupSize ? sequence : 'nothing';
+  return SEQUENCE_CODES.has(code) && sequence !== undefined && sequence < groupSize ? sequence : 'nothing';
 }
 
 /** Tokens that a recheck looks at; of a body that is not here the prompt is not known and left out. */
@@ -51,19 +48,20 @@ export function claimTokens(claim: Claim, { announcement }: Job): number {
 
 export interface RecheckComponents {
   readonly blobs: BlobFetcher;
-  readonly replayer: Replayer;
+  readonly replayer: Pick<Replayer, 'judgeSequence'>;
 }
 
 /**
  * Repeats one claim on one group.
- * @throws what is our own trouble (BLOB_MISSING, ENGINE_FAILED, DISK_FULL, …): the claim is then unsettled
+ * @returns null when the policy is not here, or its replay is not finite: that may pass
+ * @throws what is our own trouble (BLOB_MISSING, ENGINE_FAILED, DISK_FULL, …): so may that
  */
 export async function recheck(
   { blobs, replayer }: RecheckComponents,
   context: BodyContext,
   subject: { readonly job: Job; readonly claim: 'body' | number; readonly verifier: PeerIdString },
   signal: AbortSignal,
-): Promise<RecheckResult> {
+): Promise<RecheckResult | null> {
   const { job, claim, verifier } = subject;
   const { announcement } = job;
   const bytes = await blobs.fetch(toHex(announcement.bodyHash), {
@@ -76,14 +74,11 @@ export async function recheck(
   if ('answer' in body) return resultOf(body);
   const answer = checkBody(context, announcement, body);
   if (answer.answer !== 'accept' || claim === 'body') return resultOf(answer);
-  if ((await replayer.load(job.policyRoot)) !== 'loaded') return { outcome: 'unsettled' };
-  const named: Job = { ...job, state: 'replaying', body, isWhole: false, sequence: claim };
-  const replayed = await replayer.replay(job.policyRoot, [named], signal);
-  for await (const judged of replayer.judge([named], replayed)) return resultOf(judged.answer);
-  return { outcome: 'unsettled' };
+  return resultOf(await replayer.judgeSequence(job, body, claim, signal));
 }
 
-function resultOf(answer: CheckAnswer): RecheckResult {
-  if (answer.answer === 'reject') return { outcome: 'repeats', answer };
-  return { outcome: answer.answer === 'accept' ? 'differs' : 'unsettled' };
+function resultOf(answer: CheckAnswer | null): RecheckResult | null {
+  if (answer?.answer === 'accept') return { outcome: 'differs' };
+  if (answer?.answer === 'reject') return { outcome: 'repeats', answer };
+  return answer?.code === 'BORDERLINE' ? { outcome: 'unsettled' } : null;
 }

@@ -49,6 +49,18 @@ export interface Replayer {
   look(policyRoot: string, jobs: readonly Job[], signal: AbortSignal): Promise<readonly ReplayOutcome[]>;
   /** stage 2 on what `replay` gave for the same jobs */
   judge(jobs: readonly Job[], replayed: readonly ReplayedSequence[]): AsyncIterable<ReplayOutcome>;
+  /**
+   * Stage 2 of one sequence that somebody else names. It counts for nobody's slack: who names a sequence would choose what is
+   * counted of its peer, and it may have been counted before.
+   * @returns null when the policy is not here
+   * @throws as `replay`
+   */
+  judgeSequence(
+    job: Pick<Job, 'policyRoot' | 'announcement'>,
+    body: GroupBody,
+    sequence: number,
+    signal: AbortSignal,
+  ): Promise<CheckAnswer | null>;
   /** lets go of policies that are not wanted any more */
   keepOnly(isWanted: (policyRoot: string) => boolean): Promise<void>;
 }
@@ -106,6 +118,14 @@ export function createReplayer(
         if (job.body !== null) yield { job, ...(await judgeGroup(job, job.body, due, own)) };
       }
     },
+    async judgeSequence({ policyRoot, announcement }, body, sequence, signal) {
+      if ((await load(policyRoot, signal)) !== 'loaded') return null;
+      const [replayed] = await engine.replay(policyRoot, sampling, [requestOf(body, sequence)], signal);
+      if (replayed === undefined) return ignore('INTERNAL');
+      const [verdict] = await checker.check([replaySubject(context, announcement, body, sequence, replayed, limits)]);
+      const { softMisses: _, tokens: __, ...answer } = verdict!;
+      return answer;
+    },
     async keepOnly(isWanted) {
       for (const policyRoot of [...loaded]) {
         if (isWanted(policyRoot)) continue;
@@ -144,7 +164,10 @@ export function createReplayer(
 }
 
 function requestsOf(job: Job): readonly ReplayRequest[] {
-  const { prompt, sequences } = job.body!;
-  // Copies: an engine may move what it is given to its thread.
-  return dueSequences(job).map((i) => ({ prompt: prompt.slice(), tokens: sequences[i]!.tokens.slice() }));
+  return dueSequences(job).map((sequence) => requestOf(job.body!, sequence));
+}
+
+/** Copies: an engine may move what it is given to its thread. */
+function requestOf({ prompt, sequences }: GroupBody, sequence: number): ReplayRequest {
+  return { prompt: prompt.slice(), tokens: sequences[sequence]!.tokens.slice() };
 }

@@ -113,7 +113,8 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   const doubt = createDoubt({ ...components, ledger, replayer, standings: verifiers }, { ...init, context });
   const parts: Parts = { doubt, ...components, ledger, intake, loop, standing, secrets, replayer, init };
   const stopping = new AbortController();
-  let running: Promise<unknown> | null = null;
+  /** none rejects: what ends one leaves the others, which `stop` waits for */
+  let running: readonly Promise<void>[] = [];
   const unlisten: (() => void)[] = [];
 
   return {
@@ -136,17 +137,21 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
       );
       // What came in while we read the past: the ledger knows each id once.
       await recallGroups(parts);
-      running = Promise.all([loop.run(stopping.signal), doubt.run(stopping.signal), keepTime(parts, stopping.signal)]);
-      running.catch((error: unknown) => logger.error({ error: errorText(error) }, 'verifier stopped working'));
+      const { signal } = stopping;
+      running = [loop.run(signal), doubt.run(signal), keepTime(parts, signal)].map((part) =>
+        part.catch((error: unknown) => logger.error({ error: errorText(error) }, 'verifier stopped working')),
+      );
     },
     async stop() {
-      for (const stop of unlisten.splice(0)) stop();
       stopping.abort();
       intake.stop();
       loop.wake();
       doubt.wake();
-      await running?.catch(() => undefined);
-      await intake.idle();
+      const listeners = unlisten.splice(0).map(async (stop) => stop());
+      for (const ended of await Promise.allSettled([...listeners, ...running, intake.idle()])) {
+        if (ended.status === 'fulfilled') continue;
+        logger.error({ error: errorText(ended.reason) }, 'a part of the verifier did not stop as it should');
+      }
     },
   };
 }

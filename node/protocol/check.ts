@@ -83,13 +83,11 @@ export function reject(code: CheckCode, evidence?: Evidence): CheckAnswer {
   return evidence === undefined ? { answer: 'reject', code } : { answer: 'reject', code, evidence };
 }
 
+/** Rejections by one sequence beside its replay: whoever replays that sequence finds the same. */
+export const SEQUENCE_CODES: ReadonlySet<CheckCode> = new Set(['REPLAY_MISMATCH', 'LOGPROB_DRIFT', 'TOPLOC_MISMATCH']);
+
 /** Checks that compare floating-point numbers: an honest machine may fail one. All other rejections are exact. */
-export const NUMERICAL_CODES: ReadonlySet<CheckCode> = new Set([
-  'REPLAY_MISMATCH',
-  'SLACK_ABUSED',
-  'LOGPROB_DRIFT',
-  'TOPLOC_MISMATCH',
-]);
+export const NUMERICAL_CODES: ReadonlySet<CheckCode> = new Set([...SEQUENCE_CODES, 'SLACK_ABUSED']);
 
 /** Rejections by the body alone, stage 1: whoever has the body finds the same. */
 export const BODY_CODES: ReadonlySet<CheckCode> = new Set([

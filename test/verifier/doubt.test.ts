@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toHex } from '../../node/protocol/bytes.ts';
+import { SwarmError } from '../../node/protocol/errors.ts';
 import { createRecheckBudget } from '../../verifier/recheck-budget.ts';
 import { choiceOf } from '../../verifier/secrets.ts';
 import { CONFIRMED_TO_HALF } from '../../verifier/verifier-standing.ts';
@@ -119,6 +120,82 @@ test('a rejection that does not repeat has no effect and silences its verifier, 
   } finally {
     await again.stop();
   }
+});
+
+test('a recheck counts for nobody’s slack, and a peer whose slack is used up is not thereby wrong in one sequence', async () => {
+  await withRunning({}, async (running, other) => {
+    const group = makeGroup(running.context, newPeer(), 0);
+    const peer = group.message.peerIdString;
+    await running.announce(group);
+    await running.settle();
+    const { standing } = running.verifier;
+    standing.countSlack(peer, 100, 20);
+    const { checkedTokens, slackTokens, softMisses } = standing.of(peer);
+    await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1, position: 0 });
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'accept');
+    assert.equal(other.isSilenced(), true);
+    const after = standing.of(peer);
+    assert.deepEqual(
+      [after.checkedTokens, after.slackTokens, after.softMisses],
+      [checkedTokens, slackTokens, softMisses],
+    );
+  });
+});
+
+test('our own SLACK_ABUSED, a fact about many groups, bears out nobody’s rejection of one sequence', async () => {
+  await withRunning({}, async (running, other) => {
+    await other.commit(0);
+    const group = makeGroup(running.context, newPeer(), 0);
+    running.verifier.standing.countSlack(group.message.peerIdString, 100, 20);
+    await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1, position: 0 });
+    await running.announce(group);
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'reject SLACK_ABUSED');
+    assert.deepEqual([other.standing().confirmed, other.standing().contradicted], [0, 0]);
+    assert.equal(running.verifier.doubts().unsettled, 1);
+  });
+});
+
+test('a recheck that was not possible is made when the next verifier asks for it', async () => {
+  await withRunning({}, async (running, other) => {
+    const group = makeGroup(running.context, newPeer(), 0);
+    await running.announce(group);
+    await running.settle();
+    await running.store.delete(toHex(group.announcement.bodyHash));
+    const peers = [...running.fetcher.peers];
+    running.fetcher.peers.clear();
+    await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    assert.deepEqual([running.verifier.doubts().unsettled, other.isSilenced()], [1, false]);
+    for (const [peer, served] of peers) running.fetcher.peers.set(peer, served);
+    const second = otherVerifier(running);
+    await second.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    assert.deepEqual([running.verifier.doubts().refuted, second.isSilenced()], [1, true]);
+  });
+});
+
+test('a full disk does not end the doubting', async () => {
+  const running = await startVerifier();
+  const liars = [0, 1].map(() => otherVerifier(running));
+  const group = makeGroup(running.context, newPeer(), 0);
+  await running.announce(group);
+  await running.settle();
+  const { put } = running.disk.records;
+  running.disk.records.put = async () => {
+    throw new SwarmError('DISK_FULL', 'no room');
+  };
+  await liars[0]!.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+  await running.settle();
+  assert.equal(liars[0]!.isSilenced(), true, 'in memory');
+  running.disk.records.put = put;
+  await liars[1]!.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+  await running.settle();
+  assert.equal(liars[1]!.isSilenced(), true);
+  assert.equal(running.verifier.doubts().waiting, 0);
+  assert.equal(running.lines.filter(({ level }) => level === 'error').length, 1);
+  await running.stop();
 });
 
 test('an exact rejection runs stage 1 again, without a replay; one that no check gives needs not even that', async () => {

@@ -281,3 +281,34 @@ test('slots left out are told of who stops early, also after a restart', async (
     assert.deepEqual(leftOut(running), [0, 0, 3 / 4]);
   });
 });
+
+test('stop waits for every part and ends all of them, whichever of them has failed', async () => {
+  const chain = testChain();
+  chain.onReady = () => () => {
+    throw new Error('not listening');
+  };
+  const running = await startVerifier({ chain });
+  const { resolve: release, promise: held } = Promise.withResolvers<void>();
+  running.engine.beforeReplay = () => held;
+  await running.announce(makeGroup(running.context, newPeer(), 0));
+  await running.settle();
+  running.clock.sleep = () => Promise.reject(new Error('no time'));
+  await running.settle(1_000);
+  let hasStopped = false;
+  const stopping = running.stop().then(() => {
+    hasStopped = true;
+  });
+  await running.settle();
+  assert.equal(hasStopped, false, 'a replay is under way');
+  release();
+  await stopping;
+  await running.announce(makeGroup(running.context, newPeer(), 0));
+  await running.settle();
+  assert.equal(running.verifier.stats().announced, 1, 'nobody listens any more');
+  assert.deepEqual(
+    running.lines
+      .filter(({ level }) => level === 'error')
+      .map(({ context }) => (context as { readonly error?: string }).error),
+    ['no time', 'not listening'],
+  );
+});
