@@ -24,6 +24,8 @@ export interface ReplayComponents {
         replayed: readonly ReplayedSequence[],
       ) => Promise<readonly CheckAnswer[]>)
     | undefined;
+  /** hears of each group that was rejected */
+  readonly onRejected?: ((groupId: string, answer: CheckAnswer) => void) | undefined;
 }
 
 /** A group and the log-probs of its sequences under the policy that made it. */
@@ -54,7 +56,7 @@ export function createReplays(
   components: ReplayComponents,
   init: { readonly sampling: SamplingSettings; readonly replayConsumed: boolean },
 ): Replays {
-  const { policies, chain, checkReplay } = components;
+  const { policies, chain, checkReplay, onRejected } = components;
   const { sampling, replayConsumed } = init;
   /** root to policy step */
   const loaded = new Map<string, number>();
@@ -88,6 +90,7 @@ export function createReplays(
     for (const answer of answers) {
       if (answer.answer === 'accept') continue;
       const state = answer.answer === 'reject' ? 'rejected' : 'dropped';
+      if (state === 'rejected') onRejected?.(group.groupId, answer);
       return { groupId: group.groupId, state, reason: answer.code };
     }
     return null;

@@ -58,6 +58,7 @@ export interface TrainerComponents {
   readonly checkBody: (announcement: GroupAnnouncement, body: GroupBody) => CheckAnswer;
   /** stage 2 of the verifier */
   readonly checkReplay?: ReplayComponents['checkReplay'];
+  readonly onRejected?: ReplayComponents['onRejected'];
   /** standing, from the verifier inside */
   readonly isQuarantined?: (peer: string, policyStep: number) => boolean;
   /** what another verifier has earned with the verifier inside */

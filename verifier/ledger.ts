@@ -35,6 +35,8 @@ export interface Ledger {
   close(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
   /** a rejection after our final answer: published beside it, and the peer bears it; the first answer keeps its count */
   overturn(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
+  /** a rejection that another replay of this process came to, whatever was said of the group here; a second one changes nothing */
+  refute(groupIdHex: string, answer: CheckAnswer): Promise<void>;
   /** both final, whatever the first was: two unlike groups for one slot */
   closeEquivocation(first: Job, second: Job): Promise<void>;
   /** @returns the groups that were let go */
@@ -148,6 +150,12 @@ export function createLedger(
       answers.set(job.groupIdHex, answer.answer);
       await publish(job, answer, sequencesReplayed);
       await remember(job, answer, sequencesReplayed);
+    },
+    async refute(groupIdHex, answer) {
+      const job = jobs.get(groupIdHex);
+      if (job === undefined || standing.isQuarantined(job.peer, job.announcement.policyStep)) return;
+      if (job.state !== 'final') await this.close(job, answer, 1);
+      else if (answers.get(groupIdHex) !== 'reject') await this.overturn(job, answer, 1);
     },
     async closeEquivocation(first, second) {
       const answer = reject('SLOT_EQUIVOCATION', { note: `${first.groupIdHex} and ${second.groupIdHex}` });

@@ -83,6 +83,8 @@ export interface Verifier extends Startable {
   /** what another verifier's word is worth now */
   worthOf(verifier: PeerIdString): { readonly standing: number; readonly isSilenced: boolean };
   doubts(): DoubtStats;
+  /** the trainer beside it replays all that it consumes: what that rejects counts here, and is told to others */
+  refute(groupIdHex: string, answer: CheckAnswer): Promise<void>;
 }
 
 /** Wires the parts of one recipe's verifier. */
@@ -121,6 +123,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
     standing,
     verifiers,
     doubts: () => doubt.stats(),
+    refute: (groupIdHex, answer) => ledger.refute(groupIdHex, answer),
     stats: () => ({ ...ledger.stats(), backlogTokens: loop.backlogTokens() }),
     worthOf: (verifier) => ({
       standing: verifiers.of(verifier).standing,

@@ -136,10 +136,12 @@ test('a peer that verifiers rejected twice is left out, its other groups too; on
   assert.equal(trained, 3);
 });
 
-test('what fails the trainer’s own replay is rejected and replaced', async (t) => {
+test('what fails the trainer’s own replay is rejected, told and replaced', async (t) => {
+  const told: string[] = [];
   const made = bench(t, {
     maxSteps: 1,
     components: {
+      onRejected: (_groupId, answer) => void told.push(answer.answer === 'accept' ? '' : answer.code),
       checkReplay: async ({ slot }, _body, replayed) =>
         replayed.map((_, sequence) => (slot === 7 && sequence === 2 ? reject('REPLAY_MISMATCH') : ACCEPT)),
     },
@@ -150,6 +152,7 @@ test('what fails the trainer’s own replay is rejected and replaced', async (t)
   const running = made.trainer.run();
   await until(() => made.trainer.counts().rejected === 1, 'rejected');
   assert.equal(made.engine.updates.length, 0, 'the batch waits for another');
+  assert.deepEqual(told, ['REPLAY_MISMATCH']);
   await made.accepted({ peer: PEERS[2]!, policyStep: 0, slot: 0 });
   await running;
   assert.equal(made.trainer.counts().trained, 3);

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { equalBytes, sha256, toHex } from '../../node/protocol/bytes.ts';
+import { reject } from '../../node/protocol/check.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import { decodeSecret } from '../../node/protocol/secret.ts';
 import { accountsFor, newDisk, type Running, startVerifier } from './support/running.ts';
@@ -261,6 +262,32 @@ test('two verifiers of one swarm choose apart', async () => {
 });
 
 const onlyPeer = newPeer();
+
+test('what another replay of this process rejects is taken back, told, and held against its peer; once', async () => {
+  const context = testContext(testRecipe({ probationGroups: 1 }));
+  await withVerifier({ context }, async (running) => {
+    const peer = newPeer();
+    const [first, second, third] = slots(running, 3, peer);
+    for (const group of [first!, second!]) await running.announce(group);
+    await running.settle();
+    assert.deepEqual([first!, second!].map(running.verdictOn), ['accept', 'accept']);
+    const refuted = reject('REPLAY_MISMATCH', { sequence: 1, position: 0 });
+    await running.verifier.refute(second!.message.idHex, refuted);
+    await running.verifier.refute(second!.message.idHex, refuted);
+    const { rejectedGroups, secondChance, lastCode } = running.verifier.standing.of(peer.peerIdString);
+    assert.deepEqual([rejectedGroups, secondChance, lastCode], [1, true, 'REPLAY_MISMATCH']);
+    await running.announce(third!);
+    await running.settle();
+    assert.deepEqual(
+      running.verdictsOn(second!).map(({ answer, code, evidence }) => [answer, code, evidence?.sequence]),
+      [
+        ['accept', null, undefined],
+        ['reject', 'REPLAY_MISMATCH', 1],
+      ],
+    );
+    assert.equal(running.verdictsOn(third!)[0]!.sequencesReplayed, GROUP_SIZE, 'on probation again');
+  });
+});
 
 test('slots left out are told of who stops early, also after a restart', async () => {
   const disk = newDisk();

@@ -326,6 +326,13 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       checkBody: (announcement, body) => checkBody(bodies, announcement, body),
       checkReplay: (announcement, body, replayed) =>
         host.checker.check(replayed.map((each, i) => replaySubject(bodies, announcement, body, i, each))),
+      onRejected: (groupId, answer) =>
+        void host.verifiers
+          .get(recipe.recipeIdHex)
+          ?.refute(groupId, answer)
+          .catch((error: unknown) =>
+            participant.logger.error({ groupId, error: errorText(error) }, 'a rejection was not kept'),
+          ),
       isQuarantined: (peer, step) =>
         host.verifiers.get(recipe.recipeIdHex)?.standing.isQuarantined(peer, step) ?? false,
       worthOfVerifier: (peer) =>
