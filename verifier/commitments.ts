@@ -6,9 +6,7 @@ import { toHex } from '../node/protocol/bytes.ts';
 import type { PeerIdString } from '../node/protocol/ports.ts';
 import type { StepSecret } from '../node/protocol/secret.ts';
 import type { Verdict } from '../node/protocol/verdict.ts';
-
-/** Steps for which a secret may still come after its step has left maxLag (they pass stage 0 as long). */
-export const LATE_STEPS = 2;
+import { LATE_STEPS } from './checks/stage-zero.ts';
 
 export interface Commitments {
   hear(verifier: PeerIdString, secret: StepSecret): void;

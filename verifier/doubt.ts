@@ -1,9 +1,11 @@
 // Doubting other verifiers: their rejections are repeated here before they mean anything, their acceptances held beside our own.
 // Source: design.md "Who trusts what"; spec/rollouts.md "Order of checks".
 // Invariants: a rejection of somebody else has no effect here until its named sequence (or stage 1) failed here too; one that does
-// not repeat silences its verifier; rechecks take at most their budget, and none is made twice for one group and sequence.
+// not repeat silences its verifier; nothing that is said after our own answer, and may be its echo, confirms its verifier; rechecks
+// take at most their budget, and none is made twice for one group and sequence.
 
 import { toHex } from '../node/protocol/bytes.ts';
+import { type CheckAnswer, codeOf } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { BlobFetcher, Inbox, Logger, PeerIdString, PolicyChain, SignedMessage } from '../node/protocol/ports.ts';
 import { decodeSecret } from '../node/protocol/secret.ts';
@@ -38,8 +40,6 @@ export interface DoubtStats {
 export interface Doubt {
   /** hears verdicts and secrets from now on. @returns how to stop that */
   start(): Promise<() => void>;
-  /** a verdict of our own from an earlier run */
-  recall(verdict: Verdict): void;
   /** rechecks until the signal */
   run(signal: AbortSignal): Promise<void>;
   /** something changed: a new policy step, or the end */
@@ -78,6 +78,8 @@ interface Rejected {
 /** A rejection that can be looked into now. */
 interface Due extends Rejected {
   readonly job: Job;
+  /** what we say of it now */
+  readonly mine: CheckAnswer;
   readonly claim: Claim;
 }
 
@@ -88,9 +90,9 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   const { recipeIdHex, recipe } = context.recipe;
   const named = new Set([...recipe.verification.verifiers, ...recipe.trainers]);
   const commitments = createCommitments();
-  const acceptances = createAcceptances({ commitments }, { pMin: recipe.verification.pMin });
+  const { groupSize, verification } = recipe;
+  const acceptances = createAcceptances({ commitments, ledger }, { pMin: verification.pMin, groupSize });
   const budget = createRecheckBudget(init.recheckTokens);
-  const own = new Map<string, Verdict>();
   const seen = new Map<string, number>();
   /** group and claim to what a recheck said; one that could not be made says nothing, and is made again when asked for */
   const settled = new Map<string, { readonly result: RecheckResult; readonly groupIdHex: string }>();
@@ -117,10 +119,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   };
 
   const hearOwn = (verdict: Verdict): void => {
-    const groupIdHex = toHex(verdict.groupId);
-    own.set(groupIdHex, verdict);
-    const job = ledger.job(groupIdHex);
-    if (job !== null) take(acceptances.ours(verdict, job.announcement.lengths.length));
+    take(acceptances.ours(toHex(verdict.groupId)));
     signalWork.resolve();
   };
 
@@ -137,6 +136,8 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     const groupIdHex = toHex(verdict.groupId);
     const key = `${verifier}/${groupIdHex}`;
     if (seen.has(key) || standings.isSilenced(verifier, now())) return;
+    // Nothing is left to find out, and an echo of what we say earns nothing.
+    if (ledger.answerOn(groupIdHex)?.answer === 'reject') return;
     if (!hasRoomFor(verifier)) return;
     seen.set(key, verdict.policyStep);
     waiting.push({ verifier, isNamed: named.has(toHex(message.publicKey)), verdict, groupIdHex });
@@ -181,11 +182,11 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   /** Takes out of the queue what needs no recheck any more. @returns null while a rejection has to wait */
   const ready = (rejected: Rejected): Due | 'done' | null => {
     const job = ledger.job(rejected.groupIdHex);
-    const mine = own.get(rejected.groupIdHex);
+    const mine = ledger.answerOn(rejected.groupIdHex);
     if (standings.isSilenced(rejected.verifier, now())) return 'done';
-    if (job === null || job.state !== 'final' || mine === undefined) return null;
-    if (mine.code === 'QUARANTINED') return 'done';
-    return { ...rejected, job, claim: claimOf(rejected.verdict, job.announcement.lengths.length) };
+    if (job === null || job.state !== 'final' || mine === null) return null;
+    if (codeOf(mine) === 'QUARANTINED') return 'done';
+    return { ...rejected, job, mine, claim: claimOf(rejected.verdict, groupSize) };
   };
 
   /** Those whose word has counted first, then in order of arrival. */
@@ -196,12 +197,10 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     );
 
   const look = async (due: Due, signal: AbortSignal): Promise<boolean> => {
-    const { job, claim, verifier, groupIdHex } = due;
-    const mine = own.get(groupIdHex);
-    const isBadHere = mine?.answer === 'reject';
+    const { job, mine, claim, verifier, groupIdHex } = due;
     if (claim === 'nothing') await silence(due);
-    else if (claim === 'elsewhere' || (isBadHere && mine.code !== null && ELSEWHERE.has(mine.code))) counts.unsettled++;
-    else if (isBadHere) await confirm(due);
+    else if (claim === 'elsewhere' || (mine.answer === 'reject' && ELSEWHERE.has(mine.code))) counts.unsettled++;
+    else if (mine.answer === 'reject') await confirm(due);
     else {
       const key = `${groupIdHex}/${claim}`;
       const known = settled.get(key);
@@ -265,7 +264,6 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
         for (const stop of unlisten) stop();
       };
     },
-    recall: (verdict) => void own.set(toHex(verdict.groupId), verdict),
     async run(signal) {
       while (!signal.aborted) {
         const wait = signalWork.promise;
@@ -281,7 +279,6 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
       waiting = waiting.filter(({ verdict }) => verdict.policyStep >= policyStep);
       for (const [key, step] of seen) if (step < policyStep) seen.delete(key);
       for (const [key, { groupIdHex }] of settled) if (ledger.job(groupIdHex) === null) settled.delete(key);
-      for (const id of own.keys()) if (ledger.job(id) === null) own.delete(id);
       await standings.forgetBefore(policyStep);
       signalWork.resolve();
     },

@@ -4,10 +4,9 @@
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
-import { type CheckAnswer, type CheckCode, ignore } from '../node/protocol/check.ts';
+import { type CheckAnswer, type CheckCode, codeOf, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { BlobFetcher, BlobStore, Clock, Logger } from '../node/protocol/ports.ts';
-import type { Verdict } from '../node/protocol/verdict.ts';
 import { fetchBody } from './bodies.ts';
 import { readBody } from './checks/body-bytes.ts';
 import { createCopyRegister, sameTokens } from './checks/copies.ts';
@@ -23,7 +22,7 @@ import type { Standing } from './standing.ts';
 export interface Intake {
   add(job: Job): void;
   /** a group judged by an earlier run: its slot counts, it is not judged again */
-  resume(job: Job, verdict: Verdict): void;
+  resume(job: Job, answer: CheckAnswer): void;
   /** closes lanes that have waited too long for an announcement */
   closeStalled(): void;
   forgetBefore(policyStep: number): void;
@@ -185,10 +184,11 @@ export function createIntake(
       }
       if (busy.size < maxFetches && !busy.has(job.peer) && !isShareUsed(job.peer)) pump();
     },
-    resume(job, verdict) {
+    resume(job, answer) {
+      const code = codeOf(answer);
       const { policyStep, slot } = job.announcement;
-      if (verdict.code !== null && CLOSING.has(verdict.code)) lanes.close(job.peer, policyStep, verdict.code);
-      else if (verdict.code !== null && ENDING.has(verdict.code)) lanes.endAt(job.peer, policyStep, slot);
+      if (code !== null && CLOSING.has(code)) lanes.close(job.peer, policyStep, code);
+      else if (code !== null && ENDING.has(code)) lanes.endAt(job.peer, policyStep, slot);
       else {
         lanes.pass(job.peer, policyStep, slot, clock.nowMs());
         standing.noteSlot(job.peer, policyStep, slot);

@@ -3,7 +3,7 @@
 // Invariant: announced = accepted + rejected + ignored + waiting.
 
 import { toHex } from '../node/protocol/bytes.ts';
-import { type CheckAnswer, ignore, reject } from '../node/protocol/check.ts';
+import { ACCEPT, type CheckAnswer, codeOf, ignore, reject } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { Inbox, Logger, PolicyChain, Random, SignedMessage } from '../node/protocol/ports.ts';
 import { encodeVerdict, type Verdict, type VerificationLimits } from '../node/protocol/verdict.ts';
@@ -16,7 +16,7 @@ import type { Standing } from './standing.ts';
 /** An announcement as the ledger sees it: new, or judged by an earlier run. */
 export type Announced =
   | { readonly kind: 'new'; readonly job: Job }
-  | { readonly kind: 'judged'; readonly job: Job; readonly verdict: Verdict };
+  | { readonly kind: 'judged'; readonly job: Job; readonly answer: CheckAnswer };
 
 export interface Ledger {
   readonly counters: Counters;
@@ -29,6 +29,8 @@ export interface Ledger {
   /** the other announcement of the same slot, when there is one */
   rivalOf(job: Job): Job | null;
   job(groupIdHex: string): Job | null;
+  /** what we said of a group last, in this run or an earlier one; null while we have said nothing */
+  answerOn(groupIdHex: string): CheckAnswer | null;
   /** jobs without a final answer */
   waiting(): readonly Job[];
   /** final: publishes the verdict, tells standing, and quarantines */
@@ -61,11 +63,11 @@ export function createLedger(
   const { inbox, standing, secrets, random, logger } = components;
   const counters = createCounters();
   const jobs = new Map<string, Job>();
-  const answers = new Map<string, CheckAnswer['answer']>();
+  const answers = new Map<string, CheckAnswer>();
   const bySlot = new Map<string, Job[]>();
-  const recalled = new Map<string, Verdict>();
 
   const publish = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
+    answers.set(job.groupIdHex, answer);
     try {
       const secretHash = await secrets.commit(job.announcement.policyStep);
       const verdict = verdictOf(job, answer, { limits: init.limits, secretHash, sequencesReplayed });
@@ -81,8 +83,7 @@ export function createLedger(
     job.state = 'final';
     job.body = null;
     countAnswer(counters, answer);
-    answers.set(job.groupIdHex, answer.answer);
-    const code = answer.answer === 'accept' ? null : answer.code;
+    const code = codeOf(answer);
     const { peer, groupIdHex: group } = job;
     logger.debug({ group, peer, slot: job.announcement.slot, answer: answer.answer, code }, 'group judged');
     await publish(job, answer, sequencesReplayed);
@@ -94,7 +95,7 @@ export function createLedger(
     const answer = ignore('QUARANTINED');
     for (const job of [...jobs.values()]) {
       if (job.peer !== peer || job.state === 'replaying') continue;
-      if (answers.get(job.groupIdHex) === 'accept') await publish(job, answer, 0);
+      if (answers.get(job.groupIdHex)?.answer === 'accept') await publish(job, answer, 0);
       await finish(job, answer, 0);
     }
   };
@@ -105,7 +106,7 @@ export function createLedger(
     const quarantined = await standing.record(job.peer, {
       policyStep: components.chain.announced()?.policyStep ?? job.announcement.policyStep,
       answer: answer.answer,
-      code: answer.answer === 'accept' ? null : answer.code,
+      code: codeOf(answer),
       whole: sequencesReplayed === job.announcement.lengths.length,
     });
     if (!quarantined) return;
@@ -116,7 +117,7 @@ export function createLedger(
   return {
     counters,
     recall(verdict) {
-      recalled.set(toHex(verdict.groupId), verdict);
+      answers.set(toHex(verdict.groupId), answerOf(verdict));
     },
     announce(message, nowMs) {
       if (jobs.has(message.idHex)) return null;
@@ -124,11 +125,10 @@ export function createLedger(
       jobs.set(job.groupIdHex, job);
       const slot = slotKey(job);
       bySlot.set(slot, [...(bySlot.get(slot) ?? []), job]);
-      const verdict = recalled.get(message.idHex);
-      if (verdict !== undefined) {
+      const answer = answers.get(message.idHex);
+      if (answer !== undefined) {
         job.state = 'final';
-        answers.set(job.groupIdHex, verdict.answer);
-        return { kind: 'judged', job, verdict };
+        return { kind: 'judged', job, answer };
       }
       counters.announced++;
       return { kind: 'new', job };
@@ -139,6 +139,7 @@ export function createLedger(
     },
     rivalOf: (job) => (bySlot.get(slotKey(job)) ?? []).find((other) => other !== job) ?? null,
     job: (groupIdHex) => jobs.get(groupIdHex) ?? null,
+    answerOn: (groupIdHex) => answers.get(groupIdHex) ?? null,
     waiting: () => [...jobs.values()].filter((job) => job.state !== 'final'),
     async close(job, answer, sequencesReplayed) {
       // Somebody else's quarantine or equivocation may have been final while this one was replayed.
@@ -147,7 +148,6 @@ export function createLedger(
       if (await finish(job, final, sequencesReplayed)) await remember(job, final, sequencesReplayed);
     },
     async overturn(job, answer, sequencesReplayed) {
-      answers.set(job.groupIdHex, answer.answer);
       await publish(job, answer, sequencesReplayed);
       await remember(job, answer, sequencesReplayed);
     },
@@ -155,7 +155,7 @@ export function createLedger(
       const job = jobs.get(groupIdHex);
       if (job === undefined || standing.isQuarantined(job.peer, job.announcement.policyStep)) return;
       if (job.state !== 'final') await this.close(job, answer, 1);
-      else if (answers.get(groupIdHex) !== 'reject') await this.overturn(job, answer, 1);
+      else if (answers.get(groupIdHex)?.answer !== 'reject') await this.overturn(job, answer, 1);
     },
     async closeEquivocation(first, second) {
       const answer = reject('SLOT_EQUIVOCATION', { note: `${first.groupIdHex} and ${second.groupIdHex}` });
@@ -170,7 +170,6 @@ export function createLedger(
         if (job.announcement.policyStep >= policyStep || job.state !== 'final') continue;
         jobs.delete(id);
         answers.delete(id);
-        recalled.delete(id);
         bySlot.delete(slotKey(job));
         gone.push(job);
       }
@@ -198,6 +197,11 @@ function uniformOf(random: Random): number {
 
 function slotKey(job: Job): string {
   return `${job.peer}/${job.announcement.policyStep}/${job.announcement.slot}`;
+}
+
+function answerOf({ answer, code, evidence }: Verdict): CheckAnswer {
+  if (answer === 'accept' || code === null) return ACCEPT;
+  return answer === 'reject' ? reject(code, evidence) : ignore(code, evidence);
 }
 
 function verdictOf(

@@ -171,13 +171,12 @@ interface Parts extends VerifierComponents {
 }
 
 /** Our own verdicts of earlier runs: what was judged is not judged again. */
-async function recall({ inbox, ledger, chain, doubt, init }: Parts): Promise<void> {
+async function recall({ inbox, ledger, chain, init }: Parts): Promise<void> {
   for await (const message of inbox.stored('verdict', init.recipe.recipeIdHex)) {
     if (message.peerIdString !== init.peerId) continue;
     const verdict = decodeVerdict(message.payload);
     if (isTooOld(chain, init.recipe, verdict.policyStep)) continue;
     ledger.recall(verdict);
-    doubt.recall(verdict);
   }
 }
 
@@ -196,7 +195,7 @@ function receive(
   try {
     const received = ledger.announce(message, clock.nowMs());
     if (received === null) return;
-    if (received.kind === 'judged') intake.resume(received.job, received.verdict);
+    if (received.kind === 'judged') intake.resume(received.job, received.answer);
     else if (isTooOld(chain, init.recipe, received.job.announcement.policyStep)) ledger.forget(received.job);
     else intake.add(received.job);
   } catch (error) {
@@ -264,11 +263,4 @@ async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
     if (policy !== null) wanted.add(policy.policyRoot);
   }
   await replayer.keepOnly((root) => wanted.has(root));
-}
-
-/** Hex of a verifier's key as recipes name it. */
-export function isNamedVerifier(recipe: ResolvedRecipe, publicKey: Uint8Array): boolean {
-  const key = toHex(publicKey);
-  const { verification, trainers } = recipe.recipe;
-  return verification.verifiers.includes(key) || trainers.includes(key);
 }

@@ -83,6 +83,11 @@ export function reject(code: CheckCode, evidence?: Evidence): CheckAnswer {
   return evidence === undefined ? { answer: 'reject', code } : { answer: 'reject', code, evidence };
 }
 
+/** Why it was not accepted, null when it was. */
+export function codeOf(answer: CheckAnswer): CheckCode | null {
+  return answer.answer === 'accept' ? null : answer.code;
+}
+
 /** Rejections by one sequence beside its replay: whoever replays that sequence finds the same. */
 export const SEQUENCE_CODES: ReadonlySet<CheckCode> = new Set(['REPLAY_MISMATCH', 'LOGPROB_DRIFT', 'TOPLOC_MISMATCH']);
 

@@ -220,10 +220,9 @@ const STANDING = { acceptance: { rule: 'standing', minStanding: 0.5 } };
 async function earn(s: Court, verifier: OtherVerifier): Promise<void> {
   for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
     const group = s.group();
-    await s.judged(group);
     await verifier.accept(group);
+    await s.judged(group);
   }
-  await s.settle();
   assert.equal(verifier.standing().standing, 0.5);
 }
 
@@ -261,8 +260,8 @@ test('a verifier accepts everything: what it earned with honest groups is gone w
   // Nor does it earn it back as fast: nobody else lies for a while.
   for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
     const group = s.group();
-    await s.judged(group);
     await liar.accept(group);
+    await s.judged(group);
   }
   assert.equal(liar.standing().standing, 0.2);
   // With our own verifier out of breath the honest one's word is enough, the liar's no more.
@@ -309,8 +308,8 @@ test('two verifiers disagree: who is right here stays, whichever spoke first', a
   // The other way round: the strict one is wrong now.
   const good = s.group();
   await strict.reject(good, 'LOGPROB_DRIFT', { sequence: 2, measured: 0.01, limit: 1e-4 });
-  await s.judged(good);
   await lenient.accept(good);
+  await s.judged(good);
   assert.equal(await s.isReady(good), true);
   assert.deepEqual([strict.isSilenced(), lenient.standing().standing], [true, 1 / (1 + 4 * CONFIRMED_TO_HALF)]);
 });
@@ -320,10 +319,10 @@ test("replayed verdicts: another verifier's acceptances signed again, and one's 
   const [honest, copier] = [await s.other(), await s.other()];
   for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
     const group = s.group();
-    await s.judged(group);
     const verdict = await honest.accept(group);
     const copied = signAs(copier.keyPair, 'verdict', verdict.payload);
     for (const message of [copied, verdict, copied]) await s.inbox.deliver(message, s.context.recipe.recipeIdHex);
+    await s.judged(group);
   }
   assert.deepEqual([honest.standing().confirmed, copier.standing().confirmed], [CONFIRMED_TO_HALF, 0]);
   // A rejection repeated after its silence has ended is looked at no second time.

@@ -74,13 +74,13 @@ test('a rejection that repeats takes our acceptance back, at the cost of one seq
     const { peers } = running.verifier.stats();
     assert.equal(peers.find(({ peer }) => peer === group.message.peerIdString)!.secondChance, true);
     assert.deepEqual([other.standing().confirmed, other.isSilenced()], [1, false]);
-    // Who says the same afterwards is confirmed without another look.
+    // Who says the same afterwards may be our echo: no look, and no standing.
     const second = otherVerifier(running);
     await second.commit(0);
     await second.reject(group, 'LOGPROB_DRIFT', { sequence: bad });
     await running.settle();
     assert.equal(running.engine.replays.length, before + 1);
-    assert.equal(second.standing().confirmed, 1);
+    assert.equal(second.standing().confirmed, 0);
     assert.deepEqual(running.verifier.doubts().repeated, 1);
   });
 });
@@ -273,11 +273,9 @@ test('acceptances that our own checks agree with earn standing; one whole one th
     await other.commit(0);
     for (let i = 0; i < CONFIRMED_TO_HALF; i++) {
       const group = makeGroup(running.context, newPeer(), 0);
-      // Whichever comes first.
-      if (i % 2 === 0) await other.accept(group);
+      await other.accept(group);
       await running.announce(group);
       await running.settle();
-      if (i % 2 === 1) await other.accept(group);
     }
     assert.equal(other.standing().standing, 0.5);
     const bad = makeGroup(running.context, newPeer(), 0, 0, { policy: scriptedPolicy('others') });
@@ -288,6 +286,37 @@ test('acceptances that our own checks agree with earn standing; one whole one th
     assert.deepEqual([standing, confirmed, contradicted], [0, CONFIRMED_TO_HALF, 1]);
     assert.equal(lastContradiction, bad.message.idHex);
     assert.equal(other.isSilenced(), false, 'only false rejections silence');
+  });
+});
+
+test('what echoes our own verdict earns nothing, whichever it was; a false acceptance is none the better for coming late', async () => {
+  await withRunning({}, async (running, echo) => {
+    await echo.commit(0);
+    const [good, bad, worse] = [{}, { policy: scriptedPolicy('others') }, { policy: scriptedPolicy('others') }].map(
+      (alteration) => makeGroup(running.context, newPeer(), 0, 0, alteration),
+    ) as [MadeGroup, MadeGroup, MadeGroup];
+    for (const group of [good, bad, worse]) await running.announce(group);
+    await running.settle();
+    const { code, evidence } = running.verdictsOn(bad).at(-1)!;
+    await echo.accept(good);
+    await echo.reject(bad, code!, evidence);
+    await running.settle();
+    assert.equal(running.verifier.doubts().waiting, 0);
+    assert.deepEqual([echo.standing().confirmed, echo.standing().contradicted], [0, 0]);
+    await echo.accept(worse);
+    assert.deepEqual([echo.standing().confirmed, echo.standing().contradicted], [0, 1]);
+  });
+});
+
+test('rejections that were said before ours are borne out by it without another look', async () => {
+  await withRunning({}, async (running, other) => {
+    await other.commit(0);
+    const bad = makeGroup(running.context, newPeer(), 0, 0, drifted(2));
+    await other.reject(bad, 'LOGPROB_DRIFT', { sequence: 2 });
+    await running.announce(bad);
+    await running.settle();
+    assert.equal(running.engine.replays.length, 1);
+    assert.equal(other.standing().confirmed, 1);
   });
 });
 
@@ -316,9 +345,9 @@ test('who accepted on a sample is judged by the secret: false when it had to loo
     for (const other of [sampled, whole, silent]) {
       await other.commit(0);
       const honest = makeGroup(running.context, newPeer(), 0);
+      await other.accept(honest);
       await running.announce(honest);
       await running.settle();
-      await other.accept(honest);
       assert.equal(other.standing().confirmed, 1);
     }
     const { pMin } = running.context.recipe.recipe.verification;
@@ -351,11 +380,11 @@ test('a verdict that another verifier signs again earns nothing; said twice it c
     await other.commit(0);
     await copier.commit(0);
     const group = makeGroup(running.context, newPeer(), 0);
-    await running.announce(group);
-    await running.settle();
     const verdict = await other.accept(group);
     for (let i = 0; i < 3; i++) await running.inbox.deliver(verdict, running.context.recipe.recipeIdHex);
     await running.inbox.deliver(signAs(copier.keyPair, 'verdict', verdict.payload), running.context.recipe.recipeIdHex);
+    await running.announce(group);
+    await running.settle();
     assert.deepEqual([other.standing().confirmed, copier.standing().confirmed], [1, 0]);
   });
 });

@@ -13,7 +13,7 @@ import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { SlotClaim, SlotRegister } from './slots.ts';
 
 /** Steps after maxLag for which verdicts and secrets still pass. */
-const LATE_STEPS = 2;
+export const LATE_STEPS = 2;
 /** Steps that verdicts and secrets may be ahead of the policies known here; those further on wait. Our own. */
 const EARLY_STEPS = 16;
 
