@@ -15,6 +15,8 @@ export interface Answer {
   /** `stopped`: by the signal */
   readonly finish: 'eos' | 'length' | 'stopped';
   readonly promptTokens: number;
+  /** those of them that the turn before had not left behind; null of an answer that was stopped */
+  readonly promptTokensRead: number | null;
   /** end token included */
   readonly answerTokens: number;
   readonly firstTokenMs: number;
@@ -88,7 +90,7 @@ function tokensLeft({ maxPositions, sampling }: ConversationInit, promptTokens: 
   if (left >= 1) return left;
   throw new SwarmError(
     'TOO_LARGE',
-    `${promptTokens} tokens were said, the model's positions end at ${maxPositions}: start anew, or ask less`,
+    `${promptTokens} tokens were said, the model's positions end at ${maxPositions}: forget what was said (/new), or ask less`,
     { tokens: promptTokens, positions: maxPositions },
   );
 }
@@ -113,16 +115,19 @@ async function draw(
     answerTokens++;
     if (!sampling.endTokens.includes(token)) show(stream.push(token));
   };
-  const request = { prompt, sequenceSeeds: [seed] };
-  const finish = await engine.generate(init.policyRoot, sampling, [request], signal, onToken).then(
-    ([group]) => group![0]!.finish,
-    (error: unknown) => {
-      if (signal.aborted && isSwarmError(error, 'INTERRUPTED')) return 'stopped' as const;
-      throw error;
-    },
-  );
+  const request = { prompt, sequenceSeeds: [seed], isTurn: true };
+  const { finish, promptTokensRead = null } = await engine
+    .generate(init.policyRoot, sampling, [request], signal, onToken)
+    .then(
+      ([group]) => group![0]!,
+      (error: unknown) => {
+        if (signal.aborted && isSwarmError(error, 'INTERRUPTED'))
+          return { finish: 'stopped' as const, promptTokensRead: null };
+        throw error;
+      },
+    );
   show(stream.end());
   const endedAt = clock.nowMs();
   const times = { firstTokenMs: (firstAt ?? endedAt) - began, totalMs: endedAt - began };
-  return { text, finish, promptTokens: prompt.length, answerTokens, ...times };
+  return { text, finish, promptTokens: prompt.length, promptTokensRead, answerTokens, ...times };
 }

@@ -156,6 +156,8 @@ export interface GenerateRequest {
   readonly prompt: Uint32Array;
   /** 32 bytes each; one sequence is sampled for each */
   readonly sequenceSeeds: readonly Uint8Array[];
+  /** A turn of a conversation: alone in its call, one sequence. What it shares with the turn before need not be read again. */
+  readonly isTurn?: boolean;
 }
 
 export interface GeneratedSequence {
@@ -163,6 +165,8 @@ export interface GeneratedSequence {
   readonly tokens: Uint32Array;
   readonly logprobs: Float32Array;
   readonly finish: 'eos' | 'length';
+  /** of a turn: prompt tokens that were read for it, the others were held from the turn before */
+  readonly promptTokensRead?: number;
   /** bf16 bits [(tokens - 1) · hidden]: final-norm states after reading output token 1, 2, … (spec/toploc.md) */
   readonly hidden: Uint16Array;
 }

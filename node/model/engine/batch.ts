@@ -2,9 +2,12 @@
 // together, replaced as they finish. Invariants: every sequence asked for ends exactly once; rows never see each other,
 // so what a sequence is depends on its prompt, seed and policy only, up to float32 rounding by batch size.
 
+import type { Tensor } from 'onnxruntime-node';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { DrawnToken, GeneratedSequence, GenerateRequest, SamplingSettings } from '../../protocol/ports.ts';
 import type { ModelConfig } from '../config.ts';
+import { prefixNames } from '../llama/completion.ts';
+import { cacheNames } from '../llama/decode.ts';
 import { rowOf } from '../sampling/distribution.ts';
 import type { Draw } from '../sampling/draw.ts';
 import type { DecodeCache } from './decode-cache.ts';
@@ -48,7 +51,15 @@ export interface DecodeSessions {
   readonly decode: GraphSession;
   readonly drawing: Drawing;
   readonly prefill: GraphSession;
+  /** reads the rest of a prompt behind what the cache holds of it (completion.ts, `caches`) */
+  readonly continued: () => Promise<GraphSession>;
   readonly activationBytes: number;
+}
+
+/** Whether the job is one turn of a conversation, whose cache may be of use to the next. */
+export function isTurn({ groups }: DecodeJob): boolean {
+  const [only, ...others] = groups;
+  return others.length === 0 && only?.isTurn === true && only.sequenceSeeds.length === 1;
 }
 
 /** The state of one call of `generate`. */
@@ -60,14 +71,25 @@ export class DecodeBatch {
   readonly #waiting: PromptRow[];
   readonly #budget: number;
   readonly #done: GeneratedSequence[][];
+  /** of a turn: tokens that it finds in the cache */
+  readonly #kept: number;
+  /** of a turn: tokens that the cache holds by now */
+  readonly read: number[] = [];
   #rows: DecodeRow[] = [];
   #lengths: number[] = [];
 
   /**
-   * @param cache empty, with room for `budget` rows of the longest that a row may become
+   * @param cache with room for `budget` rows of the longest that a row may become; empty but for the first `kept` tokens of a turn
    * @param budget rows that may run at once
    */
-  constructor(config: ModelConfig, sessions: DecodeSessions, job: DecodeJob, cache: DecodeCache, budget: number) {
+  constructor(
+    config: ModelConfig,
+    sessions: DecodeSessions,
+    job: DecodeJob,
+    cache: DecodeCache,
+    budget: number,
+    kept = 0,
+  ) {
     this.#config = config;
     this.#sessions = sessions;
     this.#job = job;
@@ -75,6 +97,8 @@ export class DecodeBatch {
     this.#cache = cache;
     this.#waiting = promptRows(job, budget, config.hiddenSize).reverse();
     this.#done = job.groups.map(() => []);
+    this.#kept = kept;
+    if (kept > 0) this.read.push(...job.groups[0]!.prompt.subarray(0, kept));
   }
 
   async run(): Promise<GeneratedSequence[][]> {
@@ -98,7 +122,7 @@ export class DecodeBatch {
       if (reserved + next.sequences.length > this.#budget) break;
       reserved += next.sequences.length;
       this.#rows.push(next);
-      this.#lengths.push(0);
+      this.#lengths.push(this.#kept);
       this.#waiting.pop();
     }
     return first;
@@ -106,6 +130,7 @@ export class DecodeBatch {
 
   /** Reads the prompts of rows from `first` on, all but the last token, whose logits the next step gives. */
   async #prefill(first: number): Promise<void> {
+    if (this.#kept > 0) return first < this.#rows.length ? this.#continue() : undefined;
     const rows: { readonly at: number; readonly prompt: Uint32Array }[] = [];
     for (const [at, row] of this.#rows.entries()) {
       if (at < first || row.kind !== 'prompt' || row.prompt.length <= MIN_PREFILL_TOKENS) continue;
@@ -123,6 +148,30 @@ export class DecodeBatch {
       await this.#cache.fill(read, outputs, width);
       for (const { at, tokens } of read) this.#lengths[at] = tokens;
     }
+    if (isTurn(this.#job)) for (const { prompt } of rows) this.read.push(...prompt);
+  }
+
+  /** The same for a turn, of which the cache holds the beginning. */
+  async #continue(): Promise<void> {
+    const { prompt } = this.#rows[0] as PromptRow;
+    const rest = Int32Array.from(prompt.subarray(this.#kept, -1));
+    if (rest.length < MIN_PREFILL_TOKENS) return;
+    const held = this.#cache.feeds(1);
+    const feeds: Record<string, Tensor> = {
+      'prefix.of': intTensor(Int32Array.of(0), [1]),
+      'prefix.lengths': intTensor(Int32Array.of(this.#kept), [1]),
+      input_ids: intTensor(rest, [1, rest.length]),
+    };
+    for (let layer = 0; layer < this.#config.layers; layer++) {
+      feeds[prefixNames(layer).key] = held[cacheNames(layer).key]!;
+      feeds[prefixNames(layer).value] = held[cacheNames(layer).value]!;
+    }
+    const session = await this.#sessions.continued();
+    const outputs = await session.run(feeds, this.#job.weights);
+    this.#cache.reserve(prompt.length, 1);
+    await this.#cache.fill([{ at: 0, row: 0, tokens: rest.length, behind: this.#kept }], outputs, rest.length);
+    this.#lengths[0] = prompt.length - 1;
+    this.read.push(...rest);
   }
 
   async #step(): Promise<void> {
@@ -142,6 +191,7 @@ export class DecodeBatch {
     };
     const outputs = await this.#sessions.decode.run(feeds, this.#job.weights);
     this.#cache.accept(outputs, lengths);
+    if (isTurn(this.#job)) this.read.push(ids[0]!);
     const draws = this.#sessions.drawing.draws(outputs, picks);
     for (const [k, { sequence }] of drawing.entries()) this.#give(sequence, draws[k]!);
     this.#take(count, floatsOf(outputs, 'hidden'));
@@ -191,7 +241,10 @@ export class DecodeBatch {
   }
 
   #finish(sequence: GrowingSequence): void {
-    this.#done[sequence.place.group]![sequence.place.index] = sequence.result();
+    const { group, index } = sequence.place;
+    const result = sequence.result();
+    const promptTokensRead = this.#job.groups[group]!.prompt.length - this.#kept;
+    this.#done[group]![index] = isTurn(this.#job) ? { ...result, promptTokensRead } : result;
   }
 
   /** Takes finished rows out; the last row moves into each gap, so the rows in use stay 0 … n−1. */

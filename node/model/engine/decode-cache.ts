@@ -16,11 +16,16 @@ export interface ReadPrompt {
   /** its row in the prefill's outputs */
   readonly row: number;
   readonly tokens: number;
+  /** tokens that its row of the batch has before these; default 0. On the host only. */
+  readonly behind?: number;
 }
 
 export interface DecodeCache {
-  /** Starts anew, empty, with room for `rows` rows of `tokens` tokens. */
-  restart(rows: number, tokens: number): void;
+  /**
+   * Starts anew with room for `rows` rows of `tokens` tokens: empty, or on the host with the first `kept` tokens of the first row.
+   * @returns how many it kept
+   */
+  restart(rows: number, tokens: number, kept?: number): number;
   /** Lets rows hold `tokens` tokens, keeping the first `used` rows. */
   reserve(tokens: number, used: number): void;
   /** Takes prompts out of a prefill's outputs, each padded to `width` tokens. */
@@ -52,15 +57,18 @@ export function createHostCache(config: ModelConfig, rows: number, tokens: numbe
   /** as good until rows or capacity change */
   let fed: { readonly count: number; readonly capacity: number; readonly tensors: Tensors } | null = null;
   return {
-    restart(newRows, newTokens) {
-      store.restart(newRows, newTokens);
+    restart(newRows, newTokens, kept = 0) {
+      store.restart(newRows, newTokens, kept);
       fed = null;
+      return kept;
     },
     reserve: store.reserve,
     async fill(prompts, outputs, width) {
       for (const { layer, kind, fresh } of names) {
         const data = floatsOf(outputs, fresh);
-        for (const { at, row, tokens: count } of prompts) store.fill(kind, layer, at, { data, row, width }, count);
+        for (const { at, row, tokens: count, behind } of prompts) {
+          store.fill(kind, layer, at, { data, row, width }, count, behind);
+        }
       }
     },
     feeds(count) {
@@ -127,6 +135,7 @@ export function createDeviceCache(config: ModelConfig, append: GraphSession): De
       for (const { cache } of names) held[cache] = zeros;
       heldRows = 1;
       rows = [];
+      return 0;
     },
     reserve(tokens) {
       if (tokens > capacity) throw new SwarmError('INTERNAL', `a cache of ${capacity} tokens is asked for ${tokens}`);

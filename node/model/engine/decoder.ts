@@ -7,10 +7,11 @@ import type { ModelConfig } from '../config.ts';
 import type { Placement } from '../device.ts';
 import { buildAppendRowsGraph } from '../llama/append-rows.ts';
 import type { BuiltGraph } from '../llama/built-graph.ts';
+import { buildCompletionGraph } from '../llama/completion.ts';
 import { buildDecodeGraph, type CacheKeeper } from '../llama/decode.ts';
 import type { NextTokenOutput } from '../llama/next-token.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
-import { DecodeBatch, type DecodeJob } from './batch.ts';
+import { DecodeBatch, type DecodeJob, isTurn } from './batch.ts';
 import { createDeviceCache, createHostCache, type DecodeCache, keptOnDevice } from './decode-cache.ts';
 import { createDrawing } from './drawing.ts';
 import { rowBudget } from './plan.ts';
@@ -50,6 +51,14 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
   }
 }
 
+/** Tokens at the beginning of a prompt that are there already; its last one is always read, for what follows it. */
+function sharedTokens(held: readonly number[], prompt: Uint32Array): number {
+  const most = Math.min(held.length, prompt.length - 1);
+  let count = 0;
+  while (count < most && held[count] === prompt[count]) count++;
+  return count;
+}
+
 /** A decoder of one config: its sessions run whichever policy. */
 export async function createDecoder(config: ModelConfig, init: DecoderInit): Promise<Decoder> {
   const keeper: CacheKeeper = init.device === 'webgpu' ? 'device' : 'host';
@@ -65,15 +74,22 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
     decodes.set(output, created);
     return created;
   };
+  let reader: Promise<GraphSession> | null = null;
+  const continued = (): Promise<GraphSession> => {
+    reader ??= open(buildCompletionGraph(config, 'caches'), 'fed', 'fresh');
+    return reader;
+  };
   /** of the last call, for the next */
   let spare: DecodeCache | null = null;
-  const takeCache = (rows: number, tokens: number): DecodeCache => {
+  /** what `spare` holds of a turn, by which policy */
+  let held: { readonly weights: DecodeJob['weights']; readonly tokens: readonly number[] } | null = null;
+  const takeCache = (rows: number, tokens: number, job: DecodeJob): { cache: DecodeCache; kept: number } => {
     const made = (): DecodeCache =>
       append === null ? createHostCache(config, rows, tokens) : createDeviceCache(config, append);
+    const shared = held?.weights === job.weights && isTurn(job) ? sharedTokens(held.tokens, job.groups[0]!.prompt) : 0;
     const cache = spare ?? made();
-    spare = null;
-    cache.restart(rows, tokens);
-    return cache;
+    spare = held = null;
+    return { cache, kept: cache.restart(rows, tokens, shared) };
   };
   return {
     generate: async (job) => {
@@ -89,17 +105,14 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
       const budget = Math.max(1, Math.min(rowBudget(config, maxTokens, init).rows, sequences));
       const drawing = createDrawing(config, job.sampling);
       const decode = await decodeFor(drawing.output);
-      const cache = takeCache(budget, maxTokens);
+      const { cache, kept } = takeCache(budget, maxTokens, job);
+      const sessions = { decode, drawing, prefill, continued, activationBytes: init.activationBytes };
+      const batch = new DecodeBatch(config, sessions, job, cache, budget, kept);
       try {
-        return await new DecodeBatch(
-          config,
-          { decode, drawing, prefill, activationBytes: init.activationBytes },
-          job,
-          cache,
-          budget,
-        ).run();
+        return await batch.run();
       } finally {
         spare = cache;
+        held = { weights: job.weights, tokens: batch.read };
       }
     },
     dispose: async () => {
@@ -107,6 +120,7 @@ export async function createDecoder(config: ModelConfig, init: DecoderInit): Pro
       spare?.dispose();
       spare = null;
       await append?.dispose();
+      await (await reader)?.dispose();
       await prefill.dispose();
     },
   };

@@ -21,8 +21,8 @@ export function rowBytes(config: ModelConfig, capacity: number): number {
 export interface KeyValueCache {
   /** tokens that fit a row now; attention runs over all of them */
   readonly capacity: number;
-  /** Starts anew, empty, with room for `rows` rows of `tokens` tokens. */
-  restart(rows: number, tokens: number): void;
+  /** Starts anew with room for `rows` rows of `tokens` tokens: empty, or with the first `kept` tokens of the first row. */
+  restart(rows: number, tokens: number, kept?: number): void;
   /** Lets rows hold `tokens` tokens, keeping the first `used` rows. */
   reserve(tokens: number, used: number): void;
   /** Views of the first `rows` rows: keys (or values) of `layer`, [rows, kvHeads, capacity, headDim]. */
@@ -30,8 +30,8 @@ export interface KeyValueCache {
   values(layer: number, rows: number): Float32Array;
   /** Writes one token's keys (or values) of `layer` for the first `lengths.length` rows, [rows, kvHeads, headDim], each at its length. */
   append(kind: 'keys' | 'values', layer: number, fresh: Float32Array, lengths: Int32Array): void;
-  /** Writes the first `tokens` tokens of a prefill's row, of [batch, kvHeads, width, headDim], to `row`. */
-  fill(kind: 'keys' | 'values', layer: number, row: number, from: PrefilledRow, tokens: number): void;
+  /** Writes the first `tokens` tokens of a prefill's row, of [batch, kvHeads, width, headDim], to `row`, behind the `behind` that it has. */
+  fill(kind: 'keys' | 'values', layer: number, row: number, from: PrefilledRow, tokens: number, behind?: number): void;
   /** Copies the first `tokens` tokens of a row over another. */
   copyRow(from: number, to: number, tokens: number): void;
 }
@@ -56,29 +56,37 @@ export function createKeyValueCache(config: ModelConfig, maxRows: number, maxTok
   let store = { keys: arraysFor(maxRows, maxTokens), values: arraysFor(maxRows, maxTokens) };
   let capacity = BUCKET_TOKENS;
 
-  /** Spreads the used rows from one capacity to a larger one, the last first so that none is written over. */
-  const spread = (array: Float32Array, next: number, used: number): void => {
-    const kept = capacity * width;
-    for (let block = used * heads - 1; block > 0; block--) {
-      array.copyWithin(block * next * width, block * kept, (block + 1) * kept);
+  /** Moves the used rows to another capacity, in the order in which none is written over. */
+  const changeCapacity = (next: number, used: number): void => {
+    const kept = Math.min(capacity, next) * width;
+    const last = used * heads - 1;
+    for (const array of [...store.keys, ...store.values]) {
+      for (let k = 1; k <= last; k++) {
+        const block = next > capacity ? last + 1 - k : k;
+        const start = block * capacity * width;
+        array.copyWithin(block * next * width, start, start + kept);
+      }
     }
+    capacity = next;
   };
 
   return {
     get capacity() {
       return capacity;
     },
-    restart(rows, tokens) {
-      if (rows * heads * bucketFor(tokens) * width > store.keys[0]!.length) {
-        store = { keys: arraysFor(rows, tokens), values: arraysFor(rows, tokens) };
+    restart(rows, tokens, kept = 0) {
+      changeCapacity(bucketFor(kept), kept === 0 ? 0 : 1);
+      if (rows * heads * bucketFor(tokens) * width <= store.keys[0]!.length) return;
+      const before = store;
+      store = { keys: arraysFor(rows, tokens), values: arraysFor(rows, tokens) };
+      if (kept === 0) return;
+      const used = heads * capacity * width;
+      for (const kind of ['keys', 'values'] as const) {
+        for (const [layer, array] of before[kind].entries()) store[kind][layer]!.set(array.subarray(0, used));
       }
-      capacity = BUCKET_TOKENS;
     },
     reserve(tokens, used) {
-      const next = bucketFor(tokens);
-      if (next <= capacity) return;
-      for (const array of [...store.keys, ...store.values]) spread(array, next, used);
-      capacity = next;
+      if (bucketFor(tokens) > capacity) changeCapacity(bucketFor(tokens), used);
     },
     keys: (layer, rows) => store.keys[layer]!.subarray(0, rows * heads * capacity * width),
     values: (layer, rows) => store.values[layer]!.subarray(0, rows * heads * capacity * width),
@@ -93,12 +101,12 @@ export function createKeyValueCache(config: ModelConfig, maxRows: number, maxTok
         }
       }
     },
-    fill(kind, layer, row, from, tokens) {
+    fill(kind, layer, row, from, tokens, behind = 0) {
       const into = store[kind][layer]!;
       for (let head = 0; head < heads; head++) {
         const start = (from.row * heads + head) * from.width * width;
         const values = from.data.subarray(start, start + tokens * width);
-        into.set(values, (row * heads + head) * capacity * width);
+        into.set(values, ((row * heads + head) * capacity + behind) * width);
       }
     },
     copyRow(from, to, tokens) {

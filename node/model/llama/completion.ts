@@ -4,7 +4,7 @@
 // follows), `prefix.lengths` int32[prefixes], for each layer `prefix.key.N`, `prefix.value.N` float32[prefixes, kvHeads,
 // prefix, headDim], of which tokens from a prompt's length on are not read as long as they are finite (`prefix` ≥ 1).
 // Outputs: `hidden` [batch, tokens, d] after the final norm, and for each token `logits` [batch, tokens, vocabulary], raw,
-// or the scores of scoring.ts.
+// or the scores of scoring.ts; or only what a cache takes up, as of prefill.ts: `new.key.N`, `new.value.N`.
 
 import type { ModelConfig } from '../config.ts';
 import { GraphBuilder } from '../graph/builder.ts';
@@ -26,6 +26,7 @@ import {
 } from '../graph/ops.ts';
 import type { Value } from '../graph/value.ts';
 import { type BuiltGraph, finishGraph } from './built-graph.ts';
+import { cacheNames } from './decode.ts';
 import {
   declareWeights,
   embed,
@@ -35,7 +36,6 @@ import {
   MASKED_SCORE,
   norm,
   type Placement,
-  type Projections,
   projections,
   rotaryTables,
 } from './layers.ts';
@@ -46,7 +46,7 @@ export function prefixNames(layer: number): { readonly key: string; readonly val
   return { key: `prefix.key.${layer}`, value: `prefix.value.${layer}` };
 }
 
-export function buildCompletionGraph(config: ModelConfig, output: 'scores' | 'logits'): BuiltGraph {
+export function buildCompletionGraph(config: ModelConfig, output: 'scores' | 'logits' | 'caches'): BuiltGraph {
   const graph = new GraphBuilder('completion');
   const weights = declareWeights(graph, config);
   const ids = graph.input('input_ids', 'int32', ['batch', 'tokens']);
@@ -66,10 +66,18 @@ export function buildCompletionGraph(config: ModelConfig, output: 'scores' | 'lo
     const values = gather(graph.input(names.value, 'float32', shape), of);
     mask ??= seenMask(graph, lengths);
     const normed = norm(weights, config, `model.layers.${layer}.input_layernorm`, rows);
-    const attended = attention(config, projections(weights, config, layer, normed, placement), { keys, values }, mask);
+    const fresh = projections(weights, config, layer, normed, placement);
+    const [key, value] = [fresh.key, fresh.value].map((x) => byHead(config, x, config.keyValueHeads)) as [Value, Value];
+    if (output === 'caches') {
+      graph.output(cacheNames(layer).newKey, key);
+      graph.output(cacheNames(layer).newValue, value);
+    }
+    const queries = byHead(config, fresh.query, config.heads);
+    const attended = attention(config, queries, concat([keys, key], 2), concat([values, value], 2), mask);
     rows = linear(weights, `model.layers.${layer}.self_attn.o_proj`, attended, rows);
     rows = feedForward(weights, config, layer, rows);
   }
+  if (output === 'caches') return finishGraph(graph);
   const hidden = norm(weights, config, 'model.norm', rows);
   graph.output('hidden', reshape(hidden, ['batch', 'tokens', config.hiddenSize]));
   if (output === 'scores') nameScores(graph, config, weights, hidden);
@@ -94,21 +102,17 @@ function seenMask(graph: GraphBuilder, lengths: Value): Value {
   return reshape(concat(masks, -1), ['batch', 1, 'tokens', '(prefix+tokens)']);
 }
 
+/** [batch·tokens, n·headDim] to [batch, n, tokens, headDim]. */
+function byHead({ headDim }: ModelConfig, x: Value, count: number): Value {
+  return transpose(reshape(x, ['batch', 'tokens', count, headDim]), [0, 2, 1, 3]);
+}
+
 /** Grouped-query attention over [prompt, completion]: the queries of one key head lie under each other. */
-function attention(
-  config: ModelConfig,
-  { query, key, value }: Projections,
-  prefix: { readonly keys: Value; readonly values: Value },
-  mask: Value,
-): Value {
+function attention(config: ModelConfig, query: Value, keys: Value, values: Value, mask: Value): Value {
   const { heads, keyValueHeads, headDim } = config;
-  const byHead = (x: Value, count: number): Value =>
-    transpose(reshape(x, ['batch', 'tokens', count, headDim]), [0, 2, 1, 3]);
-  const keys = concat([prefix.keys, byHead(key, keyValueHeads)], 2);
-  const values = concat([prefix.values, byHead(value, keyValueHeads)], 2);
   const all = keys.shape[2]!;
   const grouped = ['batch', keyValueHeads, `${heads / keyValueHeads}*tokens`] as const;
-  const queries = reshape(byHead(query, heads), [...grouped, headDim]);
+  const queries = reshape(query, [...grouped, headDim]);
   const scores = fusedMatMul(queries, keys, { transB: true, alpha: 1 / Math.sqrt(headDim) });
   const shares = softmax(add(reshape(scores, ['batch', heads, 'tokens', all]), mask));
   const mixed = fusedMatMul(reshape(shares, [...grouped, all]), values);

@@ -31,6 +31,7 @@ interface Line {
   readonly answer: string;
   readonly finish: string;
   readonly promptTokens: number;
+  readonly promptTokensRead: number;
   readonly answerTokens: number;
 }
 
@@ -113,6 +114,13 @@ test('lines of a pipe are turns of one chat, /new forgets them', async () => {
   );
   assert.ok(lines[1]!.promptTokens > lines[0]!.promptTokens + lines[0]!.answerTokens);
   assert.equal(lines[2]!.promptTokens, lines[0]!.promptTokens);
+  const read = lines.map(({ promptTokensRead }) => promptTokensRead);
+  assert.equal(read[0], lines[0]!.promptTokens);
+  assert.ok(
+    read[1]! <= lines[1]!.promptTokens - lines[0]!.promptTokens,
+    `${read[1]}: the first turn is not read again`,
+  );
+  assert.equal(read[2], 1, 'a question that was asked before is still held, all but its last token');
 });
 
 test('Ctrl-C stops an answer that is being drawn, and a wait for the next line', async () => {

@@ -110,3 +110,53 @@ test('what cannot be generated is refused by code', async () => {
   await decoder.dispose();
   await cramped.dispose();
 });
+
+/** Turns of a conversation: what was said before and more, another branch, a beginning anew; [prompt, tokens read for it]. */
+const TURNS = (
+  first: readonly number[],
+  answer: readonly number[],
+): readonly (readonly [readonly number[], number])[] => {
+  const second = [...first, ...answer, ...Array.from({ length: 45 }, (_, k) => 2 + ((5 * k) % 22))];
+  return [
+    [second, second.length - first.length - answer.length + 1], // the last token drawn was never read
+    [second, 1],
+    [[...second.slice(0, 30), 3, 4, 5, 6, 7, 8, 9], 37 - 30],
+    [[...second.slice(0, 30), 3, 4, 5], 1],
+    [[23, ...second], second.length + 1],
+  ];
+};
+
+test('a turn reads only what the turn before has not left, and draws what it would have drawn', async () => {
+  const { config, weights } = randomModel({ layers: 3, tiedHead: false }, 5);
+  const init = { threads: 1, cacheBytes: CACHE, activationBytes: CACHE };
+  const [kept, anew] = [await createDecoder(config, init), await createDecoder(config, init)];
+  const feeds = weightFeeds(weights);
+  const ask = async (prompt: readonly number[], change: object = {}): Promise<GeneratedSequence> => {
+    const job = { weights: feeds, sampling: plain({ maxNewTokens: 12, endTokens: [] }), ...change };
+    const request = { prompt: Uint32Array.from(prompt), sequenceSeeds: [seed(3)] };
+    const [[turn]] = (await kept.generate({ ...job, groups: [{ ...request, isTurn: true }] })) as [[GeneratedSequence]];
+    const [[alone]] = (await anew.generate({ ...job, groups: [request] })) as [[GeneratedSequence]];
+    assert.deepEqual(turn.tokens, alone.tokens);
+    assert.ok(turn.logprobs.every((value, t) => Math.abs(value - alone.logprobs[t]!) < 1e-5));
+    assert.equal(alone.promptTokensRead, undefined);
+    return turn;
+  };
+  const first = Array.from({ length: 20 }, (_, k) => 2 + ((7 * k) % 22));
+  const { tokens, promptTokensRead } = await ask(first);
+  assert.equal(promptTokensRead, first.length);
+  for (const [prompt, read] of TURNS(first, [...tokens])) assert.equal((await ask(prompt)).promptTokensRead, read);
+  // Cut short, it goes on from where it was.
+  let steps = 0;
+  await assert.rejects(ask(first, { isAborted: () => ++steps > 4 }), (error) => isSwarmError(error, 'INTERRUPTED'));
+  assert.equal((await ask([...first, ...tokens.subarray(0, 8)])).promptTokensRead, 8 - 3);
+  // Another policy's keys are none of this one's, and what ran between leaves nothing.
+  assert.equal((await ask(first, { weights: weightFeeds(weights) })).promptTokensRead, first.length);
+  await kept.generate({
+    weights: feeds,
+    sampling: plain(),
+    groups: [{ prompt: Uint32Array.from(first), sequenceSeeds: [seed(1), seed(2)] }],
+  });
+  assert.equal((await ask(first)).promptTokensRead, first.length);
+  await kept.dispose();
+  await anew.dispose();
+});
