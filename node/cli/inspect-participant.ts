@@ -62,6 +62,7 @@ export async function statusOf(participant: Participant, view: RoleView): Promis
     eventLoopDelayMs: metrics.eventLoopDelayMs,
     blockedMs: metrics.blockedMs,
     memoryMiB: Math.round(metrics.rssBytes / MEBI),
+    disk: participant.store.blobs.usage(),
     cpuSeconds: Math.round(metrics.cpuMs / 1000),
   };
 }
