@@ -1,8 +1,9 @@
 // Waiting for a batch: until enough useful groups are here, or the recipe's patience has ended and there is at least one.
 // Source: spec/grpo.md "Staleness" (lag is judged when the batch is formed), "Exactly once" (order); spec/wire.md (maxStepWaitMs).
-// With `deterministic` neither clocks nor the order of arrival have a say: a batch is full, and it is chosen when every group
-// that was announced is settled. So it is a function of the policy and of the accepted groups.
 // Meanwhile the step before becomes durable and is published; no batch comes out until it is, and patience begins then.
+// With `deterministic` a batch is full, and chosen when every group announced by then is settled: among those, neither patience
+// nor the order of arrival has a say. Which have been announced by then, and what a verifier or a peer was too slow for, is
+// still up to the swarm. The batch is not begun before the step before is published, so that its speed has no say either.
 // Invariant: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs.
 
 import type { Clock, Logger } from '../node/protocol/ports.ts';
@@ -54,6 +55,7 @@ export async function gatherBatch(
 ): Promise<Gathered | null> {
   const failed = new AbortController();
   init.settling.catch(() => failed.abort());
+  if (init.deterministic) await init.settling;
   try {
     return await gather(components, init, AbortSignal.any([signal, failed.signal]));
   } finally {

@@ -24,6 +24,7 @@ import { groupSeed } from '../node/protocol/seeds.ts';
 import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { type AcceptanceRule, createAcceptanceRule, type Signer, type VerifierWorth } from './acceptance.ts';
+import { type Activity, createActivity } from './activity.ts';
 import { createUsefulShare } from './admission.ts';
 import { type Arrivals, countArrivals } from './arrivals.ts';
 import { type Candidate, lagOf } from './batch.ts';
@@ -36,8 +37,6 @@ import { createQuarantine, type Quarantine } from './quarantine.ts';
 const MAX_EARLY_VERDICTS = 4_096;
 /** Bodies are kept maxLag + this many steps after their group's end (spec/wire.md "Counting"). */
 const KEEP_BODY_STEPS = 2;
-/** A peer counts as active for this many steps after its last group, and never longer than its groups are of use. */
-const ACTIVE_STEPS = 3;
 /** Rows of the ledger stay in memory for maxLag + this many steps. */
 export const KEEP_ROW_STEPS = 16;
 
@@ -58,7 +57,7 @@ export interface PoolComponents {
 
 export interface PoolInit {
   readonly recipe: ResolvedRecipe;
-  /** hex keys whose verdicts count: those the recipe names, and the trainer's own when it runs a verifier */
+  /** hex keys, each once, whose verdicts count: those the recipe names, and the trainer's own when it runs a verifier */
   readonly verifiers: readonly string[];
   /** false: groups need no verdict, the trainer's replay is the only check */
   readonly requireVerdict?: boolean;
@@ -78,7 +77,7 @@ export interface Pool extends Startable {
   giveBack(groups: readonly ReadyGroup[]): void;
   /** groups not ended */
   waiting(): number;
-  /** groups announced that are neither ended, ready nor taken: their verdict or their body is still to come */
+  /** groups neither ended, ready nor taken: the body is still to come, or a verdict of a named verifier */
   unsettled(): number;
   /** keys whose groups came for one of the last policy steps */
   activePeers(policyStep: number): number;
@@ -99,6 +98,8 @@ interface Entry extends Candidate {
   readonly announcement: GroupAnnouncement;
   acceptedMs: number | null;
   body: GroupBody | null;
+  /** keys of named verifiers that have said anything of it */
+  readonly judgedBy: Set<string>;
   readonly ignoredBy: Set<string>;
   /** by key */
   readonly acceptedBy: Map<string, Signer>;
@@ -118,7 +119,7 @@ class GroupPool implements Pool {
   readonly #scope: string;
   readonly #entries = new Map<string, Entry>();
   readonly #early = new Map<string, { readonly signer: Signer; readonly verdict: Verdict }[]>();
-  readonly #lastStepOf = new Map<string, number>();
+  readonly #activity: Activity;
   readonly #useful = createUsefulShare();
   readonly #arrivals = countArrivals();
   readonly #stopping = new AbortController();
@@ -138,6 +139,7 @@ class GroupPool implements Pool {
     this.#checkpoint = checkpoint;
     this.#scope = init.recipe.recipeIdHex;
     const { verification } = init.recipe.recipe;
+    this.#activity = createActivity(init.recipe.recipe.staleness);
     this.#quarantine = createQuarantine(verification);
     this.#rule = createAcceptanceRule(verification.acceptance, init.verifiers, components.worthOfVerifier);
     this.#bodies = createBodyLanes(components, {
@@ -186,7 +188,7 @@ class GroupPool implements Pool {
       bodyHash: toHex(announcement.bodyHash),
     };
     ledger.announce(row);
-    this.#lastStepOf.set(row.peer, Math.max(policyStep, this.#lastStepOf.get(row.peer) ?? 0));
+    this.#activity.note(row.peer, policyStep);
     if (ledger.get(row.groupId)?.state !== 'pending' || this.#entries.has(row.groupId)) return;
     const entry: Entry = {
       groupId: row.groupId,
@@ -196,6 +198,7 @@ class GroupPool implements Pool {
       announcement,
       acceptedMs: null,
       body: null,
+      judgedBy: new Set(),
       ignoredBy: new Set(),
       acceptedBy: new Map(),
       isTaken: false,
@@ -209,7 +212,7 @@ class GroupPool implements Pool {
 
   #onVerdict(message: SignedMessage): void {
     const signer = { peer: message.peerIdString, key: toHex(message.publicKey) };
-    if (this.#rule.weightOf(signer) === 'none') return;
+    if (this.#rule.weightOf(signer) === 'none' && !this.#isNamed(signer)) return;
     const verdict = decodeVerdict(message.payload);
     const groupId = toHex(verdict.groupId);
     const entry = this.#entries.get(groupId);
@@ -222,7 +225,12 @@ class GroupPool implements Pool {
     if (this.#early.size > MAX_EARLY_VERDICTS) this.#early.delete(this.#early.keys().next().value!);
   }
 
+  #isNamed({ key }: Signer): boolean {
+    return this.#init.verifiers.includes(key);
+  }
+
   #judge(entry: Entry, signer: Signer, verdict: Verdict): void {
+    if (this.#isNamed(signer)) entry.judgedBy.add(signer.key);
     const weight = this.#rule.weightOf(signer);
     if (entry.isTaken || weight === 'none') return;
     if (verdict.answer === 'accept') {
@@ -322,16 +330,15 @@ class GroupPool implements Pool {
   }
 
   unsettled(): number {
-    let count = 0;
-    for (const { body, isTaken } of this.#entries.values()) if (body === null && !isTaken) count += 1;
-    return count;
+    const { verifiers } = this.#init;
+    // What all named verifiers leave open may be accepted by others, or never.
+    const isComing = ({ body, isTaken, acceptedMs, judgedBy }: Entry): boolean =>
+      body === null && !isTaken && (acceptedMs !== null || judgedBy.size < verifiers.length);
+    return [...this.#entries.values()].filter(isComing).length;
   }
 
   activePeers(policyStep: number): number {
-    const steps = Math.max(1, Math.min(ACTIVE_STEPS, this.#init.recipe.recipe.staleness.maxLagSteps));
-    const isActive = ([peer, last]: readonly [string, number]): boolean =>
-      lagOf({ policyStep: last }, policyStep) <= steps && !this.#isLeftOut(peer, policyStep);
-    return [...this.#lastStepOf].filter(isActive).length;
+    return this.#activity.count(policyStep, (peer) => this.#isLeftOut(peer, policyStep));
   }
 
   #isLeftOut(peer: string, policyStep: number): boolean {
@@ -364,10 +371,9 @@ class GroupPool implements Pool {
       this.#endedBodies.delete(hashHex);
       await deleteBody(blobs, hashHex);
     }
-    for (const [peer, last] of this.#lastStepOf) {
-      if (lagOf({ policyStep: last }, policyStep) > maxLagSteps + KEEP_ROW_STEPS) this.#lastStepOf.delete(peer);
-    }
-    await ledger.fold(policyStep - maxLagSteps - KEEP_ROW_STEPS);
+    const kept = policyStep - maxLagSteps - KEEP_ROW_STEPS;
+    this.#activity.forget(kept);
+    await ledger.fold(kept);
   }
 
   finish(groupId: string, state: FinalState, reason: string | null = null, trainStep: number | null = null): boolean {

@@ -222,7 +222,8 @@ export function createTrainer(components: TrainerComponents, init: TrainerInit):
   const stopping = new AbortController();
   const { recipe } = init.recipe;
   const maxSteps = init.maxSteps ?? recipe.grpo.maxSteps ?? Number.POSITIVE_INFINITY;
-  const verifiers = [...recipe.verification.verifiers, ...(init.ownVerifier === undefined ? [] : [init.ownVerifier])];
+  const own = init.ownVerifier === undefined ? [] : [init.ownVerifier];
+  const verifiers = [...new Set([...recipe.verification.verifiers, ...own])];
   let run: Run | null = null;
   let running: Promise<unknown> = Promise.resolve();
 

@@ -78,7 +78,7 @@ export interface TrainerInit {
   readonly maxSteps?: number;
   /** announce the end of the recipe at maxSteps; default true */
   readonly closeAtEnd?: boolean;
-  /** makes a batch a function of the policy and the accepted groups (gather.ts); default false */
+  /** batches that are full, of groups that are all settled (gather.ts says what that repeats); default false */
   readonly deterministic?: boolean;
   /** told of every step, and waited for */
   readonly onStep?: (metrics: StepMetrics) => void | Promise<void>;

@@ -43,9 +43,8 @@ export function trainerRecipe(changed: RecipeSource = {}): ResolvedRecipe {
     staleness: { maxLagSteps: 2, keepPolicies: 3, maxStepWaitMs: 60_000, bodyTimeoutMs: 5_000 },
     ...changed,
   });
-  return resolveRecipe(
-    parseRecipe(canonicalRecipe({ ...source, verification: { verifiers: [toHex(VERIFIER.publicKey)] } })),
-  );
+  const verification = { ...(changed['verification'] as RecipeSource), verifiers: [toHex(VERIFIER.publicKey)] };
+  return resolveRecipe(parseRecipe(canonicalRecipe({ ...source, verification })));
 }
 
 const DEFAULT_RECIPE = trainerRecipe();

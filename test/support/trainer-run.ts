@@ -40,6 +40,28 @@ export function feed(made: TrainerBench, count: number): void {
   if (now !== null) void give(now.policyStep);
 }
 
+/** An engine whose second checkpoint (the first is of the start) waits for `written`. */
+export function slowDisk(written: Promise<void>): Pick<BenchInit, 'around'> {
+  let saves = 0;
+  return {
+    around: (components) => ({
+      ...components,
+      engine: {
+        ...components.engine,
+        async saveCheckpoint(dir, meta) {
+          if (++saves === 2) await written;
+          return components.engine.saveCheckpoint(dir, meta);
+        },
+      },
+    }),
+  };
+}
+
+/** How many batches were replayed, or parts of them. */
+export function replays({ policies }: TrainerBench): number {
+  return policies.log.filter((call) => call.startsWith('replay')).length;
+}
+
 /** Every announced group is counted once. */
 export function addsUp(made: TrainerBench): void {
   const { announced, trained, rejected, stale, dropped, pending } = made.trainer.counts();

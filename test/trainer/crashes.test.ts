@@ -6,7 +6,6 @@ import { SwarmError } from '../../node/protocol/errors.ts';
 import { interruptedError } from '../../trainer/engine/interruption.ts';
 import { assassin, Killed } from '../support/crashing.ts';
 import {
-  type BenchInit,
   GROUP_SIZE,
   newTrainerDisk,
   type TrainerBench,
@@ -14,7 +13,7 @@ import {
   trainerBench,
   trainerRecipe,
 } from '../support/trainer-bench.ts';
-import { addsUp, bench, feed, PEERS, until } from '../support/trainer-run.ts';
+import { addsUp, bench, feed, PEERS, replays, slowDisk, until } from '../support/trainer-run.ts';
 
 async function finish(disk: TrainerDisk): Promise<TrainerBench> {
   const made = trainerBench({ disk, maxSteps: 2 });
@@ -88,25 +87,6 @@ test('a stop in mid-step gives it up: nothing of it is kept, and the groups are 
   assert.equal(second.engine.learned().length, 3 * GROUP_SIZE);
   assert.equal(second.trainer.counts().trained, 3);
 });
-
-/** An engine whose second checkpoint (the first is of the start) waits for `written`. */
-function slowDisk(written: Promise<void>): Pick<BenchInit, 'around'> {
-  let saves = 0;
-  return {
-    around: (components) => ({
-      ...components,
-      engine: {
-        ...components.engine,
-        async saveCheckpoint(dir, meta) {
-          if (++saves === 2) await written;
-          return components.engine.saveCheckpoint(dir, meta);
-        },
-      },
-    }),
-  };
-}
-
-const replays = ({ policies }: TrainerBench): number => policies.log.filter((call) => call.startsWith('replay')).length;
 
 test('while a step is written the next batch is gathered; nothing is published, and no weight changes, before it is', async (t) => {
   const disk = Promise.withResolvers<void>();

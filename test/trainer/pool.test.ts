@@ -4,15 +4,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toHex } from '../../node/protocol/bytes.ts';
 import { decodeGroup } from '../../node/protocol/group.ts';
-import { createKeyPair } from '../../node/protocol/keys.ts';
+import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import type { SignedMessage } from '../../node/protocol/ports.ts';
+import type { RecipeSource } from '../../recipes/schema.ts';
 import { createLedger } from '../../trainer/ledger.ts';
 import { createPool, type Pool } from '../../trainer/pool.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { memoryFetcher } from '../support/memory-fetcher.ts';
 import { memoryBlobs, memoryRecords } from '../support/memory-store.ts';
 import { silentLogger as logger } from '../support/silent-logger.ts';
-import { type TrainerBench, trainerBench, VERIFIER } from '../support/trainer-bench.ts';
+import { type TrainerBench, trainerBench, trainerRecipe, VERIFIER } from '../support/trainer-bench.ts';
 
 const NOTHING = { step: 0, consumed: new Map<string, number>() };
 
@@ -25,8 +26,10 @@ interface Own {
 }
 
 /** A pool on the bench's inbox with a blob store of its own; bodies lie at the bench's. */
-async function ownPool(): Promise<Own> {
-  const made = trainerBench();
+async function ownPool(acceptance?: RecipeSource, verifiers: readonly KeyPair[] = [VERIFIER]): Promise<Own> {
+  const made = trainerBench(
+    acceptance === undefined ? {} : { recipe: trainerRecipe({ verification: { acceptance } }) },
+  );
   made.disk.chain.set(0);
   const blobs = memoryBlobs();
   const clock = fakeClock();
@@ -35,7 +38,7 @@ async function ownPool(): Promise<Own> {
   const checkBody = () => ({ answer: 'accept' }) as const;
   const pool = createPool(
     { inbox: made.inbox, blobs, fetcher, ledger, clock, logger, checkBody },
-    { recipe: made.recipe, verifiers: [toHex(VERIFIER.publicKey)] },
+    { recipe: made.recipe, verifiers: verifiers.map(({ publicKey }) => toHex(publicKey)) },
     NOTHING,
   );
   await pool.start();
@@ -114,5 +117,49 @@ test('active peers are those with groups of the last steps', async () => {
   assert.equal(pool.activePeers(3), 1);
   assert.equal(pool.activePeers(4), 0);
   assert.equal(pool.announcedAt(1), 1);
+  await pool.stop();
+});
+
+test('unsettled is what a named verifier has yet to judge, or whose body is to come; what all leave open is not', async () => {
+  const second = createKeyPair();
+  for (const rule of ['own', 'standing', 'quorum']) {
+    const { pool, fetcher, made } = await ownPool({ rule }, [VERIFIER, second]);
+    const peer = createKeyPair();
+    const [open, split] = [
+      await made.announce({ peer, policyStep: 0, slot: 0 }),
+      await made.announce({ peer, policyStep: 0, slot: 1 }),
+    ];
+    for (const group of [open, split]) await made.judge(group, 'ignore', 'NOT_CHECKED', createKeyPair());
+    for (const group of [open, split]) await made.judge(group, 'ignore', 'NOT_CHECKED');
+    assert.equal(pool.unsettled(), 2, 'the second has not spoken');
+    await made.judge(open, 'ignore', 'NOT_CHECKED', second);
+    assert.equal(pool.unsettled(), 1);
+    assert.equal(pool.waiting(), rule === 'own' ? 1 : 2, 'others may still accept it, where the rule lets them');
+    await made.judge(split, 'accept', undefined, second);
+    await settle();
+    assert.equal(pool.unsettled(), rule === 'quorum' ? 0 : 1, 'accepted, and its body is not here');
+    fetcher.peers.set(split.peerIdString, { blobs: made.disk.blobs });
+    await pool.stop();
+  }
+});
+
+test('a verdict of a named verifier that is silenced settles, and accepts nothing', async () => {
+  const made = trainerBench();
+  made.disk.chain.set(0);
+  const { blobs } = made.disk;
+  const pool = createPool(
+    {
+      ...{ inbox: made.inbox, blobs, fetcher: memoryFetcher(blobs), clock: fakeClock(), logger },
+      ledger: createLedger(memoryRecords(), made.recipe.recipeIdHex),
+      checkBody: () => ({ answer: 'accept' }),
+      worthOfVerifier: () => ({ standing: 1, isSilenced: true }),
+    },
+    { recipe: made.recipe, verifiers: [toHex(VERIFIER.publicKey)] },
+    NOTHING,
+  );
+  await pool.start();
+  await made.accepted({ peer: createKeyPair(), policyStep: 0, slot: 0 });
+  await settle();
+  assert.deepEqual([pool.unsettled(), pool.ready().length, pool.waiting()], [0, 0, 1]);
   await pool.stop();
 });

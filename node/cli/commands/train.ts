@@ -41,7 +41,7 @@ export function trainCommand(): Command {
     .option('--recompute', 'compute activations anew on the way back: less memory, a third more time', false)
     .option(
       '--deterministic',
-      'make a batch a function of the accepted groups: full batches only, chosen when all that is announced has its verdict; one thread',
+      'full batches only, each chosen when all groups announced by then are settled; one thread. The same policy and accepted groups then give the same batch in the same order, and on the CPU of one machine the same weights. Which groups have come by then is up to the swarm: two runs still differ',
       false,
     )
     .option('--eval-every <steps>', 'evaluate on held-out tasks every so many steps, 0 for never', parseCount, 10)
@@ -57,7 +57,7 @@ Examples:
   murmur train --recipe arrows                   the smallest swarm: this and one murmur node
   murmur train --accept all --model ./my-llama   take anybody's recipes for this model
   murmur train --recipe my.yaml --no-verify      verifiers are those that the recipe names
-  murmur train --recipe arrows --deterministic   the same groups give the same batches, in whatever order they come`,
+  murmur train --recipe arrows --deterministic   the same accepted groups give the same batch, in whatever order they come`,
     )
     .action(async (options: TrainOptions) => {
       const { runTrain } = await import('../roles/train.ts');

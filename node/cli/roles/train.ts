@@ -116,7 +116,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
   });
 }
 
-/** Sums come out alike on every machine only when nobody shares them out. */
+/** Sums come out alike again only when nobody shares them out. */
 function oneThread(options: TrainOptions): TrainOptions {
   if ((options.threads ?? 1) !== 1) {
     throw new SwarmError('USAGE', '--deterministic computes on one thread: leave --threads out');

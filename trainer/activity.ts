@@ -1,0 +1,30 @@
+// Which keys bring groups: those whose newest is of one of the last policy steps.
+// Source: spec/wire.md "Enough, not too much". Invariant: what it keeps is as many keys as brought groups of steps still kept.
+
+import { lagOf } from './batch.ts';
+
+/** A peer counts as active for this many steps after its last group, and never longer than its groups are of use. */
+const ACTIVE_STEPS = 3;
+
+export interface Activity {
+  note(peer: string, policyStep: number): void;
+  /** @param isLeftOut keys that do not count */
+  count(policyStep: number, isLeftOut: (peer: string) => boolean): number;
+  /** lets go of keys whose last group is of a step below this */
+  forget(belowStep: number): void;
+}
+
+export function createActivity({ maxLagSteps }: { readonly maxLagSteps: number }): Activity {
+  const activeSteps = Math.max(1, Math.min(ACTIVE_STEPS, maxLagSteps));
+  /** key to the step of its newest group */
+  const last = new Map<string, number>();
+  return {
+    note: (peer, policyStep) => void last.set(peer, Math.max(policyStep, last.get(peer) ?? 0)),
+    count: (policyStep, isLeftOut) =>
+      [...last].filter(([peer, step]) => lagOf({ policyStep: step }, policyStep) <= activeSteps && !isLeftOut(peer))
+        .length,
+    forget(belowStep) {
+      for (const [peer, step] of last) if (step < belowStep) last.delete(peer);
+    },
+  };
+}
