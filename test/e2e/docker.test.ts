@@ -91,7 +91,7 @@ test('the Dockerfile copies what the checkout has, or an earlier stage makes', (
 test('the image runs the Node that the project pins, not as root, and starts murmur', async () => {
   const bases = DOCKERFILE.filter((line) => line.startsWith('FROM ')).map((line) => line.split(' ')[1]);
   for (const base of bases) assert.equal(base, `node:${PACKAGE.dependencies['node']}-bookworm-slim`);
-  assert.ok(DOCKERFILE.includes('USER node'));
+  assert.ok(DOCKERFILE.includes('USER 1000:1000'));
   const words = (instruction: string): string[] => {
     const line = DOCKERFILE.find((each) => each.startsWith(`${instruction} `))!;
     return JSON.parse(line.slice(instruction.length)) as string[];
