@@ -4,7 +4,8 @@
 // With `deterministic` a batch is full, and chosen when every group announced by then is settled: among those, neither patience
 // nor the order of arrival has a say. Which have been announced by then, and what a verifier or a peer was too slow for, is
 // still up to the swarm. The batch is not begun before the step before is published, so that its speed has no say either.
-// Invariant: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs.
+// Invariants: what comes out was taken from the pool, is within maxLag of the state's policy step, and has recomputed log-probs;
+// no group ends for being too old for a step that a crash could still undo.
 
 import type { Clock, Logger } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
@@ -30,7 +31,7 @@ export interface GatherComponents {
   readonly logger: Logger;
 }
 
-/** A batch and what it took to get it. */
+/** A batch and what it took to get it once the step before was done. */
 export interface Gathered {
   readonly groups: readonly LearnGroup[];
   readonly waitingMs: number;
@@ -69,7 +70,7 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
   const { recipe, state, deterministic = false } = init;
   const { promptsPerStep } = recipe.grpo;
   const { maxLagSteps, maxStepWaitMs } = recipe.staleness;
-  /** when this step has the trainer for itself */
+  /** when this step has the trainer for itself: the one before is durable and published */
   let startMs = Number.POSITIVE_INFINITY;
   let askedMs = startMs;
   void init.settling.then(
@@ -84,7 +85,7 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
   await replays.forgetBefore(state.policyStep - maxLagSteps);
 
   while (!signal.aborted) {
-    await pool.expire(state.policyStep);
+    await pool.expire(state.policyStep, Number.isFinite(startMs));
     const isLate = !deterministic && clock.nowMs() - startMs >= maxStepWaitMs;
     const ready = pool.ready();
     const isFull = batch.length + ready.length >= promptsPerStep;
@@ -100,7 +101,7 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
       pool.take(chosen);
       const replayMs = clock.nowMs();
       const { groups, refused } = await replays.recompute(chosen, signal);
-      replayingMs += clock.nowMs() - replayMs;
+      replayingMs += Math.max(0, clock.nowMs() - Math.max(replayMs, startMs));
       for (const { groupId, state: end, reason } of refused) {
         pool.finish(groupId, end, reason);
         logger.warn({ groupId, reason }, 'a group did not stand up to the replay; it is not trained on');
@@ -109,7 +110,7 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
     }
     if (batch.length >= promptsPerStep || (isLate && batch.length > 0)) {
       await init.settling;
-      return { groups: batch, waitingMs: Math.max(0, clock.nowMs() - startMs - replayingMs), replayingMs };
+      return { groups: batch, waitingMs: clock.nowMs() - startMs - replayingMs, replayingMs };
     }
     if (isEnough) continue;
     // What waits may never be judged or come: after the recipe's patience it is not counted on.

@@ -6,10 +6,15 @@ import type { UpdateMetrics } from './engine/engine.ts';
 import type { LedgerCounts } from './ledger.ts';
 import type { LearnGroup } from './replay.ts';
 
-/** Where the time of a step went, in seconds. */
+/**
+ * Where the time of a step went, in seconds, from the end of the step before to its own: nothing is counted twice. What was
+ * gathered while the step before was written costs this one nothing. In no step: evaluation, batches that were put aside.
+ */
 export interface StepSeconds {
   readonly waiting: number;
+  /** log-probs of the batch under the policies that sampled it */
   readonly replaying: number;
+  /** optimizer steps, and the weights rounded to bf16 */
   readonly updating: number;
   readonly checkpointing: number;
   readonly publishing: number;

@@ -5,7 +5,6 @@
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { decodeBody } from '../node/protocol/body.ts';
-import { deleteBody } from '../node/protocol/body-blobs.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer, CheckCode } from '../node/protocol/check.ts';
 import { errorText, isSwarmError } from '../node/protocol/errors.ts';
@@ -29,14 +28,12 @@ import { createUsefulShare } from './admission.ts';
 import { type Arrivals, countArrivals } from './arrivals.ts';
 import { type Candidate, lagOf } from './batch.ts';
 import { type BodyLanes, createBodyLanes } from './bodies.ts';
+import { createEarlyVerdicts } from './early-verdicts.ts';
+import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
 import type { ConsumedRecord, FinalState, Ledger } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 
-/** Verdicts of groups not yet announced here. */
-const MAX_EARLY_VERDICTS = 4_096;
-/** Bodies are kept maxLag + this many steps after their group's end (spec/wire.md "Counting"). */
-const KEEP_BODY_STEPS = 2;
 /** Rows of the ledger stay in memory for maxLag + this many steps. */
 export const KEEP_ROW_STEPS = 16;
 
@@ -75,7 +72,7 @@ export interface Pool extends Startable {
   take(groups: readonly ReadyGroup[]): void;
   /** Takes back groups of a batch that was not trained on: they are ready again. */
   giveBack(groups: readonly ReadyGroup[]): void;
-  /** groups not ended */
+  /** groups that are not ended, nor about to be */
   waiting(): number;
   /** groups neither ended, ready nor taken: the body is still to come, or a verdict of a named verifier */
   unsettled(): number;
@@ -84,8 +81,11 @@ export interface Pool extends Startable {
   /** groups announced for a policy step so far, ended or not */
   announcedAt(policyStep: number): number;
   usefulShare(): number;
-  /** Ends what is too old for the trainer's step, and what quarantined peers sent; deletes old bodies. */
-  expire(policyStep: number): Promise<void>;
+  /**
+   * Ends what is too old for the trainer's step, and what quarantined peers sent; deletes old bodies.
+   * @param isDurable default true; false: a crash would undo the step, so all that is only left out until it is
+   */
+  expire(policyStep: number, isDurable?: boolean): Promise<void>;
   finish(groupId: string, state: FinalState, reason?: string | null, trainStep?: number | null): boolean;
   takeArrivals(): Arrivals;
   /** accepted groups that ended untrained since it was last asked */
@@ -118,7 +118,7 @@ class GroupPool implements Pool {
   readonly #checkpoint: ConsumedRecord;
   readonly #scope: string;
   readonly #entries = new Map<string, Entry>();
-  readonly #early = new Map<string, { readonly signer: Signer; readonly verdict: Verdict }[]>();
+  readonly #early = createEarlyVerdicts();
   readonly #activity: Activity;
   readonly #useful = createUsefulShare();
   readonly #arrivals = countArrivals();
@@ -127,8 +127,7 @@ class GroupPool implements Pool {
   readonly #bodies: BodyLanes<Entry>;
   readonly #quarantine: Quarantine;
   readonly #rule: AcceptanceRule;
-  /** bodies of ended groups: hash to the trainer's policy step at their end */
-  readonly #endedBodies = new Map<string, number>();
+  readonly #endedBodies: EndedBodies;
   #policyStep = 0;
   #notConsumed: { readonly groupId: string; readonly reason: string }[] = [];
   #changed = new AbortController();
@@ -140,6 +139,7 @@ class GroupPool implements Pool {
     this.#scope = init.recipe.recipeIdHex;
     const { verification } = init.recipe.recipe;
     this.#activity = createActivity(init.recipe.recipe.staleness);
+    this.#endedBodies = createEndedBodies(components.blobs, init.recipe.recipe.staleness);
     this.#quarantine = createQuarantine(verification);
     this.#rule = createAcceptanceRule(verification.acceptance, init.verifiers, components.worthOfVerifier);
     this.#bodies = createBodyLanes(components, {
@@ -154,7 +154,7 @@ class GroupPool implements Pool {
   async start(): Promise<void> {
     const { inbox, ledger } = this.#components;
     await ledger.open(this.#checkpoint);
-    for (const row of ledger.rows()) if (row.state !== 'pending') this.#endedBodies.set(row.bodyHash, row.policyStep);
+    for (const row of ledger.rows()) if (row.state !== 'pending') this.#endedBodies.note(row.bodyHash, row.policyStep);
     this.#listen('group', (message) => this.#onGroup(message));
     this.#listen('verdict', (message) => this.#onVerdict(message));
     for await (const message of inbox.stored('group', this.#scope)) this.#onGroup(message);
@@ -205,9 +205,7 @@ class GroupPool implements Pool {
     };
     this.#entries.set(row.groupId, entry);
     if (this.#init.requireVerdict === false) this.#accept(entry);
-    const early = this.#early.get(row.groupId) ?? [];
-    this.#early.delete(row.groupId);
-    for (const { signer, verdict } of early) this.#judge(entry, signer, verdict);
+    for (const { signer, verdict } of this.#early.take(row.groupId)) this.#judge(entry, signer, verdict);
   }
 
   #onVerdict(message: SignedMessage): void {
@@ -216,13 +214,8 @@ class GroupPool implements Pool {
     const verdict = decodeVerdict(message.payload);
     const groupId = toHex(verdict.groupId);
     const entry = this.#entries.get(groupId);
-    if (entry !== undefined) {
-      this.#judge(entry, signer, verdict);
-      return;
-    }
-    if (this.#components.ledger.get(groupId) !== undefined) return;
-    this.#early.set(groupId, [...(this.#early.get(groupId) ?? []), { signer, verdict }]);
-    if (this.#early.size > MAX_EARLY_VERDICTS) this.#early.delete(this.#early.keys().next().value!);
+    if (entry !== undefined) this.#judge(entry, signer, verdict);
+    else if (this.#components.ledger.get(groupId) === undefined) this.#early.keep(groupId, { signer, verdict });
   }
 
   #isNamed({ key }: Signer): boolean {
@@ -306,7 +299,8 @@ class GroupPool implements Pool {
   }
 
   ready(): readonly ReadyGroup[] {
-    const isReady = (entry: Entry): entry is Entry & ReadyGroup => entry.body !== null && !entry.isTaken;
+    const isReady = (entry: Entry): entry is Entry & ReadyGroup =>
+      entry.body !== null && !entry.isTaken && this.#dueEnd(entry) === null;
     return [...this.#entries.values()].filter(isReady);
   }
 
@@ -326,7 +320,7 @@ class GroupPool implements Pool {
   }
 
   waiting(): number {
-    return this.#entries.size;
+    return [...this.#entries.values()].filter((entry) => entry.isTaken || this.#dueEnd(entry) === null).length;
   }
 
   unsettled(): number {
@@ -346,34 +340,33 @@ class GroupPool implements Pool {
   }
 
   announcedAt(policyStep: number): number {
-    let count = 0;
-    for (const row of this.#components.ledger.rows()) if (row.policyStep === policyStep) count += 1;
-    return count;
+    return [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep).length;
   }
 
   usefulShare(): number {
     return this.#useful.value();
   }
 
-  async expire(policyStep: number): Promise<void> {
+  /** How a group is to end at the trainer's step; null while it may be trained on. */
+  #dueEnd(entry: Entry): readonly [state: FinalState, reason: string | null] | null {
+    if (lagOf(entry, this.#policyStep) > this.#init.recipe.recipe.staleness.maxLagSteps) return ['stale', null];
+    return this.#isLeftOut(entry.peer, this.#policyStep) ? ['dropped', 'QUARANTINED'] : null;
+  }
+
+  async expire(policyStep: number, isDurable: boolean = true): Promise<void> {
     this.#policyStep = policyStep;
-    const { blobs, ledger } = this.#components;
-    const { maxLagSteps } = this.#init.recipe.recipe.staleness;
     for (const entry of [...this.#entries.values()]) {
       if (entry.isTaken) continue;
-      if (lagOf(entry, policyStep) > maxLagSteps) this.finish(entry.groupId, 'stale');
-      else if (this.#isLeftOut(entry.peer, policyStep)) this.finish(entry.groupId, 'dropped', 'QUARANTINED');
+      const end = this.#dueEnd(entry);
       // Who accepted it may have earned enough by now.
-      else this.#acceptIfMet(entry);
+      if (end === null) this.#acceptIfMet(entry);
+      else if (isDurable) this.finish(entry.groupId, ...end);
     }
-    for (const [hashHex, endStep] of this.#endedBodies) {
-      if (policyStep - endStep <= maxLagSteps + KEEP_BODY_STEPS) continue;
-      this.#endedBodies.delete(hashHex);
-      await deleteBody(blobs, hashHex);
-    }
-    const kept = policyStep - maxLagSteps - KEEP_ROW_STEPS;
+    if (!isDurable) return;
+    await this.#endedBodies.deleteOld(policyStep);
+    const kept = policyStep - this.#init.recipe.recipe.staleness.maxLagSteps - KEEP_ROW_STEPS;
     this.#activity.forget(kept);
-    await ledger.fold(kept);
+    await this.#components.ledger.fold(kept);
   }
 
   finish(groupId: string, state: FinalState, reason: string | null = null, trainStep: number | null = null): boolean {
@@ -381,7 +374,7 @@ class GroupPool implements Pool {
     if (!this.#components.ledger.finish(groupId, state, reason, trainStep)) return false;
     if (entry === undefined) return true;
     this.#entries.delete(groupId);
-    this.#endedBodies.set(toHex(entry.announcement.bodyHash), this.#policyStep);
+    this.#endedBodies.note(toHex(entry.announcement.bodyHash), this.#policyStep);
     if (entry.acceptedMs !== null && state !== 'trained') {
       this.#notConsumed.push({ groupId, reason: reason === null ? state : `${state}.${reason}` });
     }

@@ -74,10 +74,10 @@ async function trainStep(run: Run, signal: AbortSignal): Promise<void> {
   // A few optimizer steps on them. A step that is not finite did not happen; the groups to blame are dropped.
   const updates = await update(run, sequences);
   if (updates === null) return putAside(run, groups);
-  const updatingMs = time();
 
   // The policy is these weights in bf16.
   const policy = await components.engine.policy();
+  const updatingMs = time();
   run.state = nextState(before, groups, toHex(policy.policyRoot), recipe.staleness);
   run.settling = settle(run, { before, gathered, sequences: sequences.length, updates, updatingMs, policy });
   run.settling.catch(() => undefined); // whoever gathers the next batch, or ends the run, hears of it

@@ -66,7 +66,7 @@ export type RoleEvent =
       /** completion tokens trained on */
       readonly tokens: number;
       readonly seconds: number;
-      /** seconds of each phase: waiting, replaying, updating, checkpointing, publishing */
+      /** seconds of each phase: waiting, replaying, updating, checkpointing, publishing; they add up to `seconds` */
       readonly phases: Readonly<Record<string, number>>;
       readonly counts: GroupCounts;
     }

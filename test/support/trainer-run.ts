@@ -40,16 +40,15 @@ export function feed(made: TrainerBench, count: number): void {
   if (now !== null) void give(now.policyStep);
 }
 
-/** An engine whose second checkpoint (the first is of the start) waits for `written`. */
-export function slowDisk(written: Promise<void>): Pick<BenchInit, 'around'> {
-  let saves = 0;
+/** An engine whose checkpoint of a step waits for `written`. */
+export function slowDisk(written: Promise<void>, step: number = 1): Pick<BenchInit, 'around'> {
   return {
     around: (components) => ({
       ...components,
       engine: {
         ...components.engine,
         async saveCheckpoint(dir, meta) {
-          if (++saves === 2) await written;
+          if (meta.step === step) await written;
           return components.engine.saveCheckpoint(dir, meta);
         },
       },

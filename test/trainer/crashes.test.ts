@@ -139,6 +139,27 @@ test('a checkpoint that cannot be written says so, though it cuts a replay short
   await running;
 });
 
+test('a step that never became durable ends no group: what was too old for it waits for the next trainer', async (t) => {
+  const disk = Promise.withResolvers<void>();
+  const first = bench(t, { disk: newTrainerDisk(), ...slowDisk(disk.promise, 3) });
+  await first.trainer.start();
+  const old = await first.announce({ peer: PEERS[0]!, policyStep: 0, slot: 99 });
+  const running = assert.rejects(first.trainer.run(), { code: 'DISK_FULL' });
+  feed(first, 3);
+  await until(() => first.engine.updates.length === 6, 'the third step is learned');
+  await first.judge(old, 'accept');
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const { stale: ended } = first.trainer.counts();
+  disk.reject(new SwarmError('DISK_FULL', 'no room'));
+  await running;
+  assert.deepEqual([ended, replays(first)], [0, 3]);
+  await first.trainer.stop();
+  const second = bench(t, { disk: first.disk, maxSteps: 3 });
+  await second.trainer.start();
+  const { trained, pending, stale } = second.trainer.counts();
+  assert.deepEqual([trained, pending, stale], [6, 4, 0]);
+});
+
 test('a lost checkpoint: what it published keeps its root, training goes on behind it', async (t) => {
   const disk = newTrainerDisk();
   const first = trainerBench({ disk, maxSteps: 2 });

@@ -62,6 +62,10 @@ test('a body is asked for until a peer has it, and deleted maxLag + 2 steps afte
     [message.idHex],
   );
   assert.ok(await blobs.has(bodyOf(message)));
+  await pool.expire(3, false);
+  assert.deepEqual([pool.ready().length, pool.waiting()], [0, 0], 'left out');
+  await pool.expire(2);
+  assert.deepEqual([pool.ready().length, pool.waiting()], [1, 1], 'and not ended');
   await pool.expire(3);
   assert.equal(pool.ready().length, 0, 'stale: three steps old, two are allowed');
   for (const [step, here] of [

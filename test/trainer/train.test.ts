@@ -377,3 +377,53 @@ test('deterministic: a batch is not begun before the step before is published', 
   assert.equal(await running, 'finished');
   assert.equal(replays(made), 2);
 });
+
+test('the times of steps add up: what was replayed while a step was written is not counted again', async (t) => {
+  const clock = fakeClock();
+  const [disk, replayed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const { around } = slowDisk(disk.promise);
+  let count = 0;
+  const made = bench(t, {
+    clock,
+    maxSteps: 2,
+    around(components) {
+      const { policies, engine, ...rest } = around!(components);
+      return {
+        ...rest,
+        policies: {
+          ...policies,
+          async replay(...args) {
+            if (++count === 2) await replayed.promise;
+            return policies.replay(...args);
+          },
+        },
+        engine: {
+          ...engine,
+          async policy() {
+            await clock.sleep(made.engine.updates.length === 4 ? 2_000 : 0);
+            return engine.policy();
+          },
+        },
+      };
+    },
+  });
+  await made.trainer.start();
+  for (let slot = 0; slot < 6; slot++) await made.accepted({ peer: PEERS[slot % 3]!, policyStep: 0, slot });
+  const running = made.trainer.run();
+  await until(() => count === 2, 'the second batch is being replayed');
+  await clock.advance(10_000);
+  disk.resolve();
+  await until(() => made.steps.length === 1, 'the first step is done');
+  await clock.advance(3_000);
+  replayed.resolve();
+  await until(() => made.engine.updates.length === 4, 'the second step is learned');
+  await clock.advance(2_000);
+  await running;
+  assert.deepEqual(
+    made.steps.map(({ seconds }) => seconds),
+    [
+      { waiting: 0, replaying: 0, updating: 0, checkpointing: 10, publishing: 0 },
+      { waiting: 0, replaying: 3, updating: 2, checkpointing: 0, publishing: 0 },
+    ],
+  );
+});
