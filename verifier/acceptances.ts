@@ -3,20 +3,22 @@
 // on a sample what we reject for one sequence may be honest; the secret, shown once the step has left maxLag, says whether it
 // had to look at that very sequence.
 // Invariants: an acceptance that comes after our own answer confirms nothing, for it may be an echo of that; one acceptance of a
-// verifier and group is counted at most once each way. In memory, forgets by step.
+// verifier and group is counted at most once each way. In memory, bounded, forgets by step.
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { BODY_CODES, type CheckAnswer, SEQUENCE_CODES } from '../node/protocol/check.ts';
 import type { PeerIdString } from '../node/protocol/ports.ts';
-import type { StepSecret } from '../node/protocol/secret.ts';
 import type { Verdict } from '../node/protocol/verdict.ts';
 import { LATE_STEPS } from './checks/stage-zero.ts';
 import type { Commitments } from './commitments.ts';
 import type { Ledger } from './ledger.ts';
+import { createRoom } from './room.ts';
 import { choiceOf } from './secrets.ts';
+import type { VerifierStandings } from './verifier-standing.ts';
 
-/** Acceptances kept at a time; the oldest leave. Our own. */
+/** Acceptances kept at a time, in all and of one verifier. Our own. */
 const MAX_KEPT = 65_536;
+export const MAX_ACCEPTANCES_EACH = 4_096;
 
 /** What comes of an acceptance. `unexplained`: its secret was never shown. */
 export type Finding = {
@@ -26,119 +28,87 @@ export type Finding = {
 };
 
 export interface Acceptances {
-  /** a secret that was shown */
-  shown(secret: StepSecret): readonly Finding[];
   /** somebody else's acceptance */
   theirs(verifier: PeerIdString, verdict: Verdict): readonly Finding[];
   /** we answered for a group */
   ours(groupIdHex: string): readonly Finding[];
+  /** secrets were shown since the last call */
+  explained(): readonly Finding[];
+  /** @param policyStep the oldest within maxLag */
   forgetBefore(policyStep: number): readonly Finding[];
 }
 
-interface Acceptance {
+interface Acceptance extends Pick<Verdict, 'policyStep' | 'groupId' | 'secretHash' | 'sequencesReplayed'> {
   readonly verifier: PeerIdString;
-  readonly verdict: Verdict;
-  /** open: said before our own answer. echo: after it. */
-  is: 'open' | 'echo' | 'confirmed' | 'contradicted';
+  /** open: said before our own answer. echo: after it. doubtful: of a group that we rejected for one sequence. settled: for good */
+  is: 'open' | 'echo' | 'confirmed' | 'doubtful' | 'settled';
+  /** the sequence of a doubtful one */
+  sequence: number;
 }
 
-/** An acceptance on a sample of a group that we rejected for one sequence. */
-interface Excuse {
-  readonly verifier: PeerIdString;
-  readonly verdict: Verdict;
-  readonly sequence: number;
+export interface AcceptancesComponents {
+  readonly commitments: Commitments;
+  readonly ledger: Pick<Ledger, 'answerOn'>;
+  readonly standings: Pick<VerifierStandings, 'isStranger'>;
 }
 
 /** @param init `pMin`: a group is replayed whole with at least this probability, whoever checks */
 export function createAcceptances(
-  components: { readonly commitments: Commitments; readonly ledger: Pick<Ledger, 'answerOn'> },
+  { commitments, ledger, standings: { isStranger } }: AcceptancesComponents,
   init: { readonly pMin: number; readonly groupSize: number },
 ): Acceptances {
-  const { commitments, ledger } = components;
   const { pMin, groupSize } = init;
-  const kept = new Map<string, Map<PeerIdString, Acceptance>>();
-  /** by the hash of the secret that decides */
-  const excuses = new Map<string, Excuse[]>();
-  let count = 0;
+  const room = createRoom<Acceptance>({ max: MAX_KEPT, maxEach: MAX_ACCEPTANCES_EACH, isStranger });
 
-  const drop = (groupIdHex: string): void => {
-    count -= kept.get(groupIdHex)?.size ?? 0;
-    kept.delete(groupIdHex);
-  };
+  const found = ({ verifier, groupId }: Acceptance, is: Finding['is']): readonly Finding[] => [
+    { verifier, groupIdHex: toHex(groupId), is },
+  ];
 
-  const settle = (acceptance: Acceptance, mine: CheckAnswer | null): readonly Finding[] => {
-    const { verifier, verdict } = acceptance;
-    const groupIdHex = toHex(verdict.groupId);
-    if (mine === null || mine.answer === 'ignore') return [];
+  const settle = (said: Acceptance, mine: CheckAnswer | null): readonly Finding[] => {
+    if (mine === null || mine.answer === 'ignore' || said.is === 'doubtful' || said.is === 'settled') return [];
     if (mine.answer === 'accept') {
-      if (acceptance.is !== 'open' || !commitments.areOf(verifier, verdict)) return [];
-      acceptance.is = 'confirmed';
-      return [{ verifier, groupIdHex, is: 'confirmed' }];
+      if (said.is !== 'open' || !commitments.areOf(said.verifier, said)) return [];
+      said.is = 'confirmed';
+      return found(said, 'confirmed');
     }
-    if (acceptance.is === 'contradicted') return [];
-    const { code } = mine;
-    const isWhole = verdict.sequencesReplayed >= groupSize;
-    if (BODY_CODES.has(code) || (isWhole && SEQUENCE_CODES.has(code))) {
-      acceptance.is = 'contradicted';
-      return [{ verifier, groupIdHex, is: 'contradicted' }];
+    const isWhole = said.sequencesReplayed >= groupSize;
+    if (BODY_CODES.has(mine.code) || (isWhole && SEQUENCE_CODES.has(mine.code))) {
+      said.is = 'settled';
+      return found(said, 'contradicted');
     }
     const sequence = mine.evidence?.sequence;
-    if (!SEQUENCE_CODES.has(code) || sequence === undefined) return [];
-    acceptance.is = 'contradicted';
-    const hash = toHex(verdict.secretHash);
-    excuses.set(hash, [...(excuses.get(hash) ?? []), { verifier, verdict, sequence }]);
-    return [];
+    if (!SEQUENCE_CODES.has(mine.code) || sequence === undefined) return [];
+    Object.assign(said, { is: 'doubtful', sequence });
+    return explain(said);
   };
 
-  /** Whether the secret had the verifier look at the sequence that we found wrong. */
-  const lookedAtIt = (secret: Uint8Array, { verdict, sequence }: Excuse): boolean => {
-    const choice = choiceOf(secret, verdict.groupId, groupSize);
-    return choice.lot < pMin || choice.sequence === sequence;
+  /** False when the secret had the verifier look at the sequence that we found wrong; nothing to say while it is not shown. */
+  const explain = (said: Acceptance): readonly Finding[] => {
+    const secret = said.is === 'doubtful' ? commitments.secretOf(said) : null;
+    if (secret === null) return [];
+    said.is = 'settled';
+    const choice = choiceOf(secret, said.groupId, groupSize);
+    return choice.lot < pMin || choice.sequence === said.sequence ? found(said, 'contradicted') : [];
   };
 
   return {
-    shown({ secretHash, secret }) {
-      if (secret === null) return [];
-      const hash = toHex(secretHash);
-      const waiting = excuses.get(hash) ?? [];
-      excuses.delete(hash);
-      return waiting
-        .filter((excuse) => lookedAtIt(secret, excuse))
-        .map((excuse) => ({
-          verifier: excuse.verifier,
-          groupIdHex: toHex(excuse.verdict.groupId),
-          is: 'contradicted',
-        }));
-    },
-    theirs(verifier, verdict) {
-      const groupIdHex = toHex(verdict.groupId);
-      const ofGroup = kept.get(groupIdHex) ?? new Map<PeerIdString, Acceptance>();
-      if (ofGroup.has(verifier)) return [];
+    theirs(verifier, { policyStep, groupId, secretHash, sequencesReplayed }) {
+      const groupIdHex = toHex(groupId);
       const mine = ledger.answerOn(groupIdHex);
-      const acceptance: Acceptance = { verifier, verdict, is: mine === null ? 'open' : 'echo' };
-      kept.set(groupIdHex, ofGroup.set(verifier, acceptance));
-      count++;
-      while (count > MAX_KEPT) drop(kept.keys().next().value!);
-      return settle(acceptance, mine);
+      const is = mine === null ? 'open' : 'echo';
+      const said: Acceptance = { verifier, policyStep, groupId, secretHash, sequencesReplayed, is, sequence: -1 };
+      return room.add(verifier, groupIdHex, said) ? settle(said, mine) : [];
     },
     ours(groupIdHex) {
       const mine = ledger.answerOn(groupIdHex);
-      return [...(kept.get(groupIdHex)?.values() ?? [])].flatMap((acceptance) => settle(acceptance, mine));
+      return [...room.on(groupIdHex).values()].flatMap((said) => settle(said, mine));
     },
+    explained: () => room.all().flatMap(explain),
     forgetBefore(policyStep) {
-      for (const [id, ofGroup] of kept) {
-        if ([...ofGroup.values()].every(({ verdict }) => verdict.policyStep < policyStep)) drop(id);
-      }
-      const late = policyStep - LATE_STEPS;
-      const findings: Finding[] = [];
-      for (const [hash, waiting] of excuses) {
-        if (waiting.some(({ verdict }) => verdict.policyStep >= late)) continue;
-        excuses.delete(hash);
-        for (const { verifier, verdict } of waiting) {
-          findings.push({ verifier, groupIdHex: toHex(verdict.groupId), is: 'unexplained' });
-        }
-      }
-      return findings;
+      const isOver = (said: Acceptance): boolean => said.policyStep < policyStep - LATE_STEPS;
+      const unexplained = room.all().filter((said) => isOver(said) && said.is === 'doubtful');
+      room.forget(isOver);
+      return unexplained.flatMap((said) => found(said, 'unexplained'));
     },
   };
 }

@@ -18,9 +18,10 @@ import type { Ledger } from './ledger.ts';
 import { type Claim, claimOf, claimTokens, ELSEWHERE, type RecheckResult, recheck } from './recheck.ts';
 import { createRecheckBudget } from './recheck-budget.ts';
 import type { Replayer } from './replayer.ts';
+import { createRoom } from './room.ts';
 import type { VerifierStandings } from './verifier-standing.ts';
 
-/** Rejections that wait, in all and of one verifier; beyond that those of groups not known here make room. Our own. */
+/** Rejections that wait, in all and of one verifier. Our own. */
 const MAX_WAITING = 1_024;
 const MAX_WAITING_EACH = 128;
 
@@ -70,7 +71,6 @@ export interface DoubtInit {
 /** A rejection of somebody else. */
 interface Rejected {
   readonly verifier: PeerIdString;
-  readonly isNamed: boolean;
   readonly verdict: Verdict;
   readonly groupIdHex: string;
 }
@@ -88,15 +88,18 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
   const { inbox, ledger, chain, standings, logger } = components;
   const { context, peerId } = init;
   const { recipeIdHex, recipe } = context.recipe;
-  const named = new Set([...recipe.verification.verifiers, ...recipe.trainers]);
-  const commitments = createCommitments();
   const { groupSize, verification } = recipe;
-  const acceptances = createAcceptances({ commitments, ledger }, { pMin: verification.pMin, groupSize });
+  const commitments = createCommitments(standings);
+  const acceptances = createAcceptances({ commitments, ledger, standings }, { pMin: verification.pMin, groupSize });
   const budget = createRecheckBudget(init.recheckTokens);
-  const seen = new Map<string, number>();
-  /** group and claim to what a recheck said; one that could not be made says nothing, and is made again when asked for */
+  /** group and claim to what a recheck said, as many as the budget lets; one that could not be made is made again when asked for */
   const settled = new Map<string, { readonly result: RecheckResult; readonly groupIdHex: string }>();
-  let waiting: Rejected[] = [];
+  const waiting = createRoom<Rejected>({
+    max: MAX_WAITING,
+    maxEach: MAX_WAITING_EACH,
+    isStranger: standings.isStranger,
+    isIdle: (groupIdHex) => ledger.job(groupIdHex) === null,
+  });
   let signalWork = Promise.withResolvers<void>();
   const counts = { repeated: 0, refuted: 0, unsettled: 0, tokens: 0 };
 
@@ -123,25 +126,14 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     signalWork.resolve();
   };
 
-  const hasRoomFor = (verifier: PeerIdString): boolean => {
-    if (waiting.filter((each) => each.verifier === verifier).length >= MAX_WAITING_EACH) return false;
-    if (waiting.length < MAX_WAITING) return true;
-    const idle = waiting.findIndex((each) => ledger.job(each.groupIdHex) === null);
-    if (idle >= 0) waiting.splice(idle, 1);
-    return idle >= 0;
-  };
-
   const hearRejection = (message: SignedMessage, verdict: Verdict): void => {
     const { peerIdString: verifier } = message;
     const groupIdHex = toHex(verdict.groupId);
-    const key = `${verifier}/${groupIdHex}`;
-    if (seen.has(key) || standings.isSilenced(verifier, now())) return;
+    if (standings.isSilenced(verifier, now())) return;
     // Nothing is left to find out, and an echo of what we say earns nothing.
     if (ledger.answerOn(groupIdHex)?.answer === 'reject') return;
-    if (!hasRoomFor(verifier)) return;
-    seen.set(key, verdict.policyStep);
-    waiting.push({ verifier, isNamed: named.has(toHex(message.publicKey)), verdict, groupIdHex });
-    signalWork.resolve();
+    const rejected = { verifier, verdict, groupIdHex };
+    if (waiting.add(verifier, groupIdHex, rejected) && ready(rejected) !== null) signalWork.resolve();
   };
 
   const hear = (message: SignedMessage): void => {
@@ -153,15 +145,14 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
 
   const hearSecret = (message: SignedMessage): void => {
     const secret = decodeSecret(message.payload);
-    commitments.hear(message.peerIdString, secret);
-    take(acceptances.shown(secret));
+    if (commitments.hear(message.peerIdString, secret)) take(acceptances.explained());
   };
 
   const silence = async ({ verifier, groupIdHex, verdict }: Rejected): Promise<void> => {
     counts.refuted++;
     logger.warn({ verifier, group: groupIdHex, code: verdict.code }, 'a rejection does not repeat: verifier silenced');
     await standings.contradict(verifier, { groupIdHex, policyStep: now(), silences: true });
-    waiting = waiting.filter((each) => each.verifier !== verifier);
+    waiting.forget((each) => each.verifier === verifier);
   };
 
   const confirm = async ({ verifier, verdict }: Rejected): Promise<void> => {
@@ -175,7 +166,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
       return;
     }
     counts.repeated++;
-    await ledger.overturn(due.job, result.answer, typeof due.claim === 'number' ? 1 : 0);
+    await ledger.refute(due.groupIdHex, result.answer, typeof due.claim === 'number' ? 1 : 0);
     await confirm(due);
   };
 
@@ -189,12 +180,15 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     return { ...rejected, job, mine, claim: claimOf(rejected.verdict, groupSize) };
   };
 
-  /** Those whose word has counted first, then in order of arrival. */
-  const inOrder = (): readonly Rejected[] =>
-    waiting.toSorted(
-      (a, b) =>
-        Number(b.isNamed) - Number(a.isNamed) || standings.of(b.verifier).standing - standings.of(a.verifier).standing,
-    );
+  /** What can be looked into now: those whose word has counted first, then the group that was rejected first. */
+  const inOrder = (): readonly Rejected[] => {
+    const worth = (verifier: PeerIdString): number =>
+      Number(standings.isNamed(verifier)) + standings.of(verifier).standing;
+    return waiting
+      .all()
+      .filter((rejected) => ready(rejected) !== null)
+      .toSorted((a, b) => worth(b.verifier) - worth(a.verifier));
+  };
 
   const look = async (due: Due, signal: AbortSignal): Promise<boolean> => {
     const { job, mine, claim, verifier, groupIdHex } = due;
@@ -204,11 +198,13 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     else {
       const key = `${groupIdHex}/${claim}`;
       const known = settled.get(key);
-      const isStranger = !due.isNamed && standings.of(verifier).confirmed === 0;
+      const isStranger = standings.isStranger(verifier);
       if (known === undefined && !budget.take(verifier, isStranger, claimTokens(claim, job), now())) return false;
       const result = known?.result ?? (await tryRecheck({ ...due, claim }, signal));
       if (signal.aborted) return false;
       if (result !== null) settled.set(key, { result, groupIdHex });
+      // It may have taken its time to fail, and a verifier may choose what fails: once a step is enough.
+      else budget.useUp(verifier, isStranger, now());
       await conclude(due, result);
     }
     return true;
@@ -245,9 +241,9 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     let progress = false;
     for (const rejected of inOrder()) {
       if (signal.aborted) return false;
-      if (!waiting.includes(rejected)) continue;
+      if (waiting.on(rejected.groupIdHex).get(rejected.verifier) !== rejected) continue;
       if (!(await handle(rejected, signal))) continue;
-      waiting = waiting.filter((each) => each !== rejected);
+      waiting.delete(rejected.verifier, rejected.groupIdHex);
       progress = true;
     }
     return progress;
@@ -276,12 +272,11 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     async forgetBefore(policyStep) {
       take(acceptances.forgetBefore(policyStep));
       commitments.forgetBefore(policyStep);
-      waiting = waiting.filter(({ verdict }) => verdict.policyStep >= policyStep);
-      for (const [key, step] of seen) if (step < policyStep) seen.delete(key);
+      waiting.forget(({ verdict }) => verdict.policyStep < policyStep);
       for (const [key, { groupIdHex }] of settled) if (ledger.job(groupIdHex) === null) settled.delete(key);
       await standings.forgetBefore(policyStep);
       signalWork.resolve();
     },
-    stats: () => ({ waiting: waiting.length, ...counts }),
+    stats: () => ({ waiting: waiting.size(), ...counts }),
   };
 }

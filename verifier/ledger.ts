@@ -35,10 +35,11 @@ export interface Ledger {
   waiting(): readonly Job[];
   /** final: publishes the verdict, tells standing, and quarantines */
   close(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
-  /** a rejection after our final answer: published beside it, and the peer bears it; the first answer keeps its count */
-  overturn(job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
-  /** a rejection that another replay of this process came to, whatever was said of the group here; a second one changes nothing */
-  refute(groupIdHex: string, answer: CheckAnswer): Promise<void>;
+  /**
+   * A rejection that another look of this process came to, whatever was said of the group here. After a final answer it is published
+   * beside that one, which keeps its count, and the peer bears it; a second one changes nothing.
+   */
+  refute(groupIdHex: string, answer: CheckAnswer, sequencesReplayed: number): Promise<void>;
   /** both final, whatever the first was: two unlike groups for one slot */
   closeEquivocation(first: Job, second: Job): Promise<void>;
   /** @returns the groups that were let go */
@@ -147,15 +148,13 @@ export function createLedger(
       const final = isGone ? ignore('QUARANTINED') : answer;
       if (await finish(job, final, sequencesReplayed)) await remember(job, final, sequencesReplayed);
     },
-    async overturn(job, answer, sequencesReplayed) {
-      await publish(job, answer, sequencesReplayed);
-      await remember(job, answer, sequencesReplayed);
-    },
-    async refute(groupIdHex, answer) {
+    async refute(groupIdHex, answer, sequencesReplayed) {
       const job = jobs.get(groupIdHex);
       if (job === undefined || standing.isQuarantined(job.peer, job.announcement.policyStep)) return;
-      if (job.state !== 'final') await this.close(job, answer, 1);
-      else if (answers.get(groupIdHex)?.answer !== 'reject') await this.overturn(job, answer, 1);
+      if (job.state !== 'final') return await this.close(job, answer, sequencesReplayed);
+      if (answers.get(groupIdHex)?.answer === 'reject') return;
+      await publish(job, answer, sequencesReplayed);
+      await remember(job, answer, sequencesReplayed);
     },
     async closeEquivocation(first, second) {
       const answer = reject('SLOT_EQUIVOCATION', { note: `${first.groupIdHex} and ${second.groupIdHex}` });

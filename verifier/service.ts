@@ -110,8 +110,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
     { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },
     { context, maxFetches: init.maxFetches ?? 16, limits: waitingLimits },
   );
-  const { recipeIdHex: scope, recipe: said } = recipe;
-  const verifiers = createVerifierStandings({ records }, { scope, silenceSteps: said.verification.quarantineSteps });
+  const verifiers = createVerifierStandings({ records }, recipe);
   const doubt = createDoubt({ ...components, ledger, replayer, standings: verifiers }, { ...init, context });
   const parts: Parts = { doubt, ...components, ledger, intake, loop, standing, secrets, replayer, init };
   const stopping = new AbortController();
@@ -123,7 +122,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
     standing,
     verifiers,
     doubts: () => doubt.stats(),
-    refute: (groupIdHex, answer) => ledger.refute(groupIdHex, answer),
+    refute: (groupIdHex, answer) => ledger.refute(groupIdHex, answer, 1),
     stats: () => ({ ...ledger.stats(), backlogTokens: loop.backlogTokens() }),
     worthOf: (verifier) => ({
       standing: verifiers.of(verifier).standing,

@@ -176,6 +176,20 @@ test('a recheck that was not possible is made when the next verifier asks for it
   });
 });
 
+test('rechecks that fail take the rest of their verifier’s budget: one a step', async () => {
+  await withRunning({}, async (running, other) => {
+    const groups = [0, 1].map(() => makeGroup(running.context, newPeer(), 0));
+    for (const group of groups) await running.announce(group);
+    await running.settle();
+    running.fetcher.peers.clear();
+    for (const group of groups) await running.store.delete(toHex(group.announcement.bodyHash));
+    for (const group of groups) await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    const { waiting, unsettled } = running.verifier.doubts();
+    assert.deepEqual([waiting, unsettled], [1, 1]);
+  });
+});
+
 test('a full disk does not end the doubting', async () => {
   const running = await startVerifier();
   const liars = [0, 1].map(() => otherVerifier(running));
@@ -221,6 +235,8 @@ test('an exact rejection runs stage 1 again, without a replay; one that no check
 test('what cannot be settled here costs nobody anything: between the limits, a body or policy that is gone, another slot', async () => {
   const drift = 1.5 * testRecipe().recipe.verification.maxMeanLogprobDrift;
   await withRunning(SAMPLING, async (running, other) => {
+    // What is not possible costs its verifier the rest of the step's budget.
+    const second = otherVerifier(running);
     const between = makeGroup(running.context, newPeer(), 0, 0, {
       body: withSequence(0, (each) => ({ ...each, logprobs: each.logprobs.map((value) => value - drift) })),
     });
@@ -233,10 +249,11 @@ test('what cannot be settled here costs nobody anything: between the limits, a b
     await running.announce(left);
     await running.settle();
     assert.equal(running.verdictOn(left), 'ignore POLICY_UNAVAILABLE');
-    await other.reject(left, 'LOGPROB_DRIFT', { sequence: 0 });
+    await second.reject(left, 'LOGPROB_DRIFT', { sequence: 0 });
+    await other.reject(between, 'LOGPROB_DRIFT', { sequence: 0 });
+    await running.settle();
     await running.store.delete(toHex(gone.announcement.bodyHash));
     running.fetcher.peers.clear();
-    await other.reject(between, 'LOGPROB_DRIFT', { sequence: 0 });
     await other.reject(gone, 'LOGPROB_DRIFT', { sequence: 0 });
     await other.reject(slack, 'SLACK_ABUSED', { sequence: 0 });
     await running.settle();
@@ -371,6 +388,61 @@ test('who accepted on a sample is judged by the secret: false when it had to loo
     assert.equal(silent.standing().contradicted, 0);
     assert.equal(silent.standing().standing, 0, 'a secret that is never shown explains nothing');
     assert.equal(whole.standing().standing > 0, true);
+  });
+});
+
+test('a secret that was shown before we found the group wrong still says what its verifier had to look at', async () => {
+  await withRunning(SAMPLING, async (running, other) => {
+    const strict = otherVerifier(running);
+    for (const verifier of [other, strict]) await verifier.commit(0);
+    const honest = makeGroup(running.context, newPeer(), 0);
+    await other.accept(honest);
+    await running.announce(honest);
+    await running.settle();
+    await other.show(0);
+    let hasLooked = false;
+    let isExcused = false;
+    while (!hasLooked || !isExcused) {
+      const { group, bad } = await missed(running);
+      const looked = choiceOf(other.secretOf(0), group.message.id, GROUP_SIZE).sequence === bad;
+      if (looked ? !isExcused || hasLooked : isExcused) continue;
+      await other.accept(group, 1);
+      await strict.reject(group, 'LOGPROB_DRIFT', { sequence: bad });
+      await running.settle();
+      assert.equal(running.verdictOn(group), 'reject LOGPROB_DRIFT');
+      assert.equal(other.standing().contradicted, looked ? 1 : 0);
+      if (looked) hasLooked = true;
+      else {
+        isExcused = true;
+        const { standing } = other.standing();
+        assert.ok(standing > 0);
+        await running.settle(1_000);
+        assert.equal(other.standing().standing, standing);
+      }
+    }
+  });
+});
+
+test('an honest verifier whose secret came early keeps its standing when its step is long gone', async () => {
+  await withRunning(SAMPLING, async (running, other) => {
+    const strict = otherVerifier(running);
+    await other.commit(0);
+    const honest = makeGroup(running.context, newPeer(), 0);
+    await other.accept(honest);
+    await running.announce(honest);
+    await other.show(0);
+    let { group, bad } = await missed(running);
+    while (choiceOf(other.secretOf(0), group.message.id, GROUP_SIZE).sequence === bad) {
+      ({ group, bad } = await missed(running));
+    }
+    await other.accept(group, 1);
+    await strict.reject(group, 'LOGPROB_DRIFT', { sequence: bad });
+    await running.settle();
+    assert.equal(running.verdictOn(group), 'reject LOGPROB_DRIFT');
+    running.chain.moveTo(4 + 1 + 2);
+    await running.settle(1_000);
+    const { confirmed, contradicted, standing } = other.standing();
+    assert.deepEqual([confirmed, contradicted, standing > 0], [1, 0, true]);
   });
 });
 
