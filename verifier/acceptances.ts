@@ -38,7 +38,9 @@ export interface Acceptances {
   forgetBefore(policyStep: number): readonly Finding[];
 }
 
-interface Acceptance extends Pick<Verdict, 'policyStep' | 'groupId' | 'secretHash' | 'sequencesReplayed'> {
+interface Acceptance extends Pick<Verdict, 'groupId' | 'secretHash' | 'sequencesReplayed'> {
+  /** as its verifier says, until we have answered for the group */
+  policyStep: number;
   readonly verifier: PeerIdString;
   /** open: said before our own answer. echo: after it. doubtful: of a group that we rejected for one sequence. settled: for good */
   is: 'open' | 'echo' | 'confirmed' | 'doubtful' | 'settled';
@@ -48,7 +50,7 @@ interface Acceptance extends Pick<Verdict, 'policyStep' | 'groupId' | 'secretHas
 
 export interface AcceptancesComponents {
   readonly commitments: Commitments;
-  readonly ledger: Pick<Ledger, 'answerOn'>;
+  readonly ledger: Pick<Ledger, 'answerOn' | 'job'>;
   readonly standings: Pick<VerifierStandings, 'isStranger'>;
 }
 
@@ -66,6 +68,8 @@ export function createAcceptances(
 
   const settle = (said: Acceptance, mine: CheckAnswer | null): readonly Finding[] => {
     if (mine === null || mine.answer === 'ignore' || said.is === 'doubtful' || said.is === 'settled') return [];
+    // Whoever names another step than the group's would choose among the secrets of several.
+    said.policyStep = ledger.job(toHex(said.groupId))?.announcement.policyStep ?? said.policyStep;
     if (mine.answer === 'accept') {
       if (said.is !== 'open' || !commitments.areOf(said.verifier, said)) return [];
       said.is = 'confirmed';

@@ -155,8 +155,9 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
     waiting.forget((each) => each.verifier === verifier);
   };
 
-  const confirm = async ({ verifier, verdict }: Rejected): Promise<void> => {
-    if (commitments.areOf(verifier, verdict)) await standings.confirm(verifier);
+  const confirm = async ({ verifier, verdict: { secretHash }, job }: Due): Promise<void> => {
+    const { policyStep } = job.announcement;
+    if (commitments.areOf(verifier, { policyStep, secretHash })) await standings.confirm(verifier);
   };
 
   const conclude = async (due: Due, result: RecheckResult | null): Promise<void> => {

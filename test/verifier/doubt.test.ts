@@ -446,6 +446,26 @@ test('an honest verifier whose secret came early keeps its standing when its ste
   });
 });
 
+test('a verdict names the secret of its group’s own step, not one that its verifier has chosen among several', async () => {
+  await withRunning({}, async (running, other) => {
+    for (const step of [0, 1]) await other.commit(step);
+    const [good, bad] = [{}, drifted(2)].map((alteration) =>
+      makeGroup(running.context, newPeer(), 0, 0, alteration),
+    ) as [MadeGroup, MadeGroup];
+    const asOfStepOne = ({ announcement, ...rest }: MadeGroup): MadeGroup => ({
+      ...rest,
+      announcement: { ...announcement, policyStep: 1 },
+    });
+    await other.accept(asOfStepOne(good));
+    await other.reject(asOfStepOne(bad), 'LOGPROB_DRIFT', { sequence: 2 });
+    for (const group of [good, bad]) await running.announce(group);
+    await running.settle();
+    assert.deepEqual([good, bad].map(running.verdictOn), ['accept', 'reject LOGPROB_DRIFT']);
+    assert.equal(running.verifier.doubts().waiting, 0);
+    assert.equal(other.standing().confirmed, 0);
+  });
+});
+
 test('a verdict that another verifier signs again earns nothing; said twice it counts once', async () => {
   await withRunning({}, async (running, other) => {
     const copier = otherVerifier(running);

@@ -78,7 +78,7 @@ test('acceptances of groups that nobody knows fill their verifier’s own room, 
   };
   let answer: typeof ACCEPT | null = null;
   const acceptances = createAcceptances(
-    { commitments, ledger: { answerOn: () => answer }, standings: { isStranger } },
+    { commitments, ledger: { answerOn: () => answer, job: () => null }, standings: { isStranger } },
     { pMin: 0.1, groupSize: 4 },
   );
   const real = acceptance('real');
