@@ -29,6 +29,12 @@ test('the largest log² w goes first, of either sign, until the mean of the rest
   ]);
   assert.deepEqual(masks([rollout(0, 0)], 1e-9), [[1, 1]], 'what was sampled by these weights stays');
   assert.deepEqual(masks([], 1), []);
+  // Of those that are equal only as many as have to: means 2, then 4/3.
+  assert.deepEqual(masks([rollout(0, 2), rollout(-2, 0)], 1.5), [
+    [1, 0],
+    [1, 1],
+  ]);
+  assert.deepEqual(masks([rollout(2, -2)], 3), [[0, 0]], 'none is small enough');
 });
 
 test('what stays is below the limit, nothing that stays is larger than what went, and one more would be too many', () => {
@@ -39,7 +45,7 @@ test('what stays is below the limit, nothing that stays is larger than what went
       (rows, limit) => {
         const batch = rows.map((row) => rollout(...row));
         const tokens = masks(batch, limit).flatMap((mask, i) =>
-          mask.map((stays, t) => ({ stays, square: (batch[i]!.logprobsOld[t]! + 1) ** 2 })),
+          mask.map((stays, t) => ({ stays, square: Math.fround((batch[i]!.logprobsOld[t]! + 1) ** 2) })),
         );
         const kept = tokens.filter(({ stays }) => stays === 1).map(({ square }) => square);
         const gone = tokens.filter(({ stays }) => stays === 0).map(({ square }) => square);
