@@ -2,8 +2,7 @@
 // so far (see tablePositions), and are built anew for a longer one.
 
 import type { ModelConfig } from '../../node/model/config.ts';
-import { forTokens, tablePositions } from '../../node/model/llama/positions.ts';
-import { SwarmError } from '../../node/protocol/errors.ts';
+import { checkPositions, forTokens, tablePositions } from '../../node/model/llama/positions.ts';
 import type { PromptedSequence } from './micro-batch.ts';
 import type { GraphKind, GraphRunner, Sessions } from './sessions.ts';
 
@@ -20,13 +19,7 @@ export function createGrowingSessions(config: ModelConfig, build: (config: Model
   return {
     async get(kind, sequences) {
       const tokens = sequences.reduce((most, each) => Math.max(most, each.prompt.length + each.tokens.length), 0);
-      if (tokens > config.maxPositions) {
-        throw new SwarmError(
-          'TOO_LARGE',
-          `a sequence of ${tokens} tokens exceeds the ${config.maxPositions} positions that this model was made for (max_position_embeddings)`,
-          { tokens, positions: config.maxPositions },
-        );
-      }
+      checkPositions(config, tokens);
       if (tablePositions(config, tokens) > positions) {
         await sessions.release();
         positions = tablePositions(config, tokens);

@@ -26,7 +26,7 @@ export interface RoleContext {
   readonly signal: AbortSignal;
   /** called in reverse order at the end */
   onStop(step: () => Promise<void> | void): void;
-  /** What computes and keeps nothing is ending: waited for when all else has stopped, after Ctrl-C not for long. */
+  /** What computes and keeps nothing is ending: waited for when all else has stopped, after Ctrl-C not for long. Its failure is the role's. */
   waitLast(ended: Promise<void>): void;
   /** ends the role as if it had been asked to */
   finish(): void;
@@ -64,6 +64,15 @@ export async function runRole(
   const threads: Promise<void>[] = [];
   const participant = await createParticipant({ emit, logger }, options);
   const starting = Promise.withResolvers<Role>();
+  const fail = (error: unknown): void => {
+    // What the end itself cut short is no failure.
+    if (ending.signal.aborted && isSwarmError(error, 'INTERRUPTED')) return;
+    failure ??= { error };
+    ending.abort();
+  };
+  const throwFailure = (): void => {
+    if (failure !== null) throw failure.error;
+  };
   try {
     const control = await serveControl(options.dataDir, controlHandlers(participant, starting.promise));
     stops.push(() => control.close());
@@ -80,14 +89,9 @@ export async function runRole(
       emit,
       signal: ending.signal,
       onStop: (step) => void stops.push(step),
-      waitLast: (ended) => void threads.push(ended),
+      waitLast: (ended) => void threads.push(ended.catch(fail)),
       finish: () => ending.abort(),
-      fail(error) {
-        // What the end itself cut short is no failure.
-        if (ending.signal.aborted && isSwarmError(error, 'INTERRUPTED')) return;
-        failure ??= { error };
-        ending.abort();
-      },
+      fail,
     });
     starting.resolve(role);
     while (!ending.signal.aborted) {
@@ -104,7 +108,7 @@ export async function runRole(
     await participant.stop();
     await rm(controlSocketPath(options.dataDir), { force: true });
   }
-  if (failure !== null) throw (failure as { readonly error: unknown }).error;
+  throwFailure();
   emit({ event: 'stopped' });
   const ended = Promise.all(threads).then(() => true);
   if (interruptedBy === null) await ended;
@@ -112,7 +116,14 @@ export async function runRole(
     endBySignal(interruptedBy);
     return EXIT_INTERRUPTED;
   }
+  throwFailure();
   return EXIT_OK;
+}
+
+/** Ends what computes and keeps nothing: waited for, its memory is free for what comes next; at the role's end it comes last. */
+export async function endThread({ signal, waitLast }: RoleContext, close: () => Promise<void>): Promise<void> {
+  if (signal.aborted) waitLast(close());
+  else await close();
 }
 
 /** What the control socket answers; questions about a role wait until it has started. */

@@ -35,7 +35,7 @@ import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
 import { type StartModel, startModel } from '../start-model.ts';
 import { systemClock } from '../system.ts';
 import { describeProvision, tellStep, toGroupCounts } from '../tell-step.ts';
-import { type RoleContext, runRole } from './role.ts';
+import { endThread, type RoleContext, runRole } from './role.ts';
 import { shownVerifiers, standingRows, startVerifier } from './verify.ts';
 
 /** What is fixed for this trainer, whichever recipe it trains. */
@@ -363,9 +363,9 @@ async function startTraining(host: TrainerHost, known: KnownRecipe): Promise<Tra
       await trainer.stop();
       await host.verifiers.get(recipe.recipeIdHex)?.stop();
       host.verifiers.delete(recipe.recipeIdHex);
-      context.waitLast(engine.close());
       // At the end of the role the shared engine closes with all its policies.
       if (!context.signal.aborted) for (const each of [policies, evaluated]) await each.close();
+      await endThread(context, engine.close);
     },
   };
 }

@@ -10,6 +10,7 @@ import type { BuiltGraph } from '../llama/built-graph.ts';
 import { buildCompletionGraph } from '../llama/completion.ts';
 import { buildDecodeGraph, type CacheKeeper } from '../llama/decode.ts';
 import type { NextTokenOutput } from '../llama/next-token.ts';
+import { checkPositions } from '../llama/positions.ts';
 import { buildPrefillGraph } from '../llama/prefill.ts';
 import { DecodeBatch, type DecodeJob, isTurn } from './batch.ts';
 import { createDeviceCache, createHostCache, type DecodeCache, keptOnDevice } from './decode-cache.ts';
@@ -41,14 +42,7 @@ export function checkTokens(config: ModelConfig, tokens: Uint32Array, totalToken
       tokens: tokens.length,
     });
   }
-  const positions = config.maxPositions;
-  if (totalTokens > positions) {
-    throw new SwarmError(
-      'TOO_LARGE',
-      `${totalTokens} tokens, prompt and completion, exceed the ${positions} positions that this model was made for (max_position_embeddings); shorten one.`,
-      { tokens: totalTokens, positions },
-    );
-  }
+  checkPositions(config, totalTokens);
 }
 
 /** Tokens at the beginning of a prompt that are there already; its last one is always read, for what follows it. */
