@@ -216,12 +216,12 @@ async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
       parts.intake.closeStalled();
       const step = chain.announced()?.policyStep ?? -1;
       if (step >= 0 && step !== lastStep) {
-        lastStep = step;
         notChecked = tellOverload(parts, notChecked);
         // The hash of the next step's secret is out before that step opens.
         await secrets.commit(step);
         await secrets.commit(step + 1);
         await leaveBehind(parts, step - parts.init.recipe.recipe.staleness.maxLagSteps);
+        lastStep = step;
       }
     } catch (error) {
       logger.error({ error: errorText(error) }, 'verifier upkeep failed; it is tried again');

@@ -89,6 +89,31 @@ test('the choice of what is replayed can be checked once the secret is shown', a
   });
 });
 
+test('upkeep that a full disk stopped is done once there is room, in the same step', async () => {
+  const disk = newDisk();
+  let isFull = false;
+  const put = disk.records.put.bind(disk.records);
+  Object.assign(disk.records, {
+    put: (key: string, value: Uint8Array) =>
+      isFull && key.includes('secret') ? Promise.reject(new SwarmError('DISK_FULL', 'full')) : put(key, value),
+  });
+  await withVerifier({ disk }, async (running) => {
+    await running.settle();
+    const committed = (): number[] =>
+      running.inbox.published
+        .filter(({ kind }) => kind === 'secret')
+        .map(({ payload }) => decodeSecret(payload).policyStep);
+    assert.deepEqual(committed(), [0, 1]);
+    isFull = true;
+    running.chain.moveTo(1);
+    await running.settle(1_000);
+    assert.deepEqual(committed(), [0, 1]);
+    isFull = false;
+    await running.settle(1_000);
+    assert.deepEqual(committed(), [0, 1, 2]);
+  });
+});
+
 test('slots are judged in order, whatever order they arrive in', async () => {
   await withVerifier({}, async (running) => {
     const groups = slots(running, 4);
