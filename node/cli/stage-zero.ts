@@ -10,10 +10,10 @@ import {
   createVerdictStageZero,
   type StageZeroView,
 } from '../../verifier/checks/stage-zero.ts';
+import { readPayloadHead } from '../network/payload-head.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
 import { decodeContinuation } from '../protocol/continuation.ts';
-import { decodeGroup } from '../protocol/group.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
 import { decodeOffer } from '../protocol/offer.ts';
 import type { MessageKind, SignedMessage, StageZero } from '../protocol/ports.ts';
@@ -89,7 +89,7 @@ export function createStageZero(init: StageZeroInit): StageZeroChecks {
     recipe: decodes(decodeRecipeAnnouncement),
     offer: decodes(decodeOffer),
     group(message) {
-      const id = recipeOf(decodeGroup, message.payload);
+      const id = readPayloadHead(message.payload)?.recipeIdHex ?? null;
       if (id !== null && !init.follows.has(id)) return ignore('UNKNOWN_RECIPE');
       return createGroupStageZero(id === null ? anySlots : view(slotsOf(id)))(message);
     },

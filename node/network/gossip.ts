@@ -1,6 +1,7 @@
 // Our use of gossipsub: subscribe with a validator, publish, and publish again what found nobody to hear it.
 // Source: design.md "gossip announces, streams carry bodies": frames ≤ 64 KiB, validators < 100 ms, publish has no back-pressure.
-// Invariant: what is published while nobody listens is kept (bounded) and sent when the first listener comes.
+// Invariants: what is published while nobody listens is kept (bounded) and sent when the first listener comes; what a peer
+// brings beyond what it may is dropped before gossipsub makes an id, a copy to remember and promises of it.
 
 import {
   type GossipSub,
@@ -29,9 +30,23 @@ export interface Gossip extends Startable {
   subscribers(topic: string): readonly PeerIdString[];
 }
 
+/** How many of the messages that a peer brings may come in. */
+export type Admit = (from: PeerIdString, count: number) => number;
+
+/** A part of gossipsub's class that its interface leaves out: what every frame of a peer goes through once it is decoded. */
+interface RpcHandler {
+  handleReceivedRpc(from: object, rpc: { readonly messages: readonly unknown[] }): Promise<void>;
+}
+
 /** Subscriptions made before start() begin with it. */
-export function createGossip(components: { readonly pubsub: GossipSub; readonly logger: Logger }): Gossip {
-  const { pubsub, logger } = components;
+export function createGossip(components: {
+  readonly pubsub: GossipSub;
+  readonly admit: Admit;
+  readonly logger: Logger;
+}): Gossip {
+  const { pubsub, admit, logger } = components;
+  const frames = pubsub as unknown as RpcHandler;
+  const handleFrame = frames.handleReceivedRpc;
   const wanted = new Map<string, Validate>();
   let unheard: { readonly topic: string; readonly data: Uint8Array }[] = [];
   const timers = new Set<NodeJS.Timeout>();
@@ -69,6 +84,19 @@ export function createGossip(components: { readonly pubsub: GossipSub; readonly 
     timers.add(timer);
   }
 
+  /** Cuts the messages that are too much off a frame; its subscriptions and control messages stay. */
+  function admitFrames(): void {
+    frames.handleReceivedRpc = (from, rpc) => {
+      const { length } = rpc.messages;
+      const admitted = length === 0 ? 0 : admit(from.toString(), length);
+      return handleFrame.call(
+        pubsub,
+        from,
+        length === admitted ? rpc : { ...rpc, messages: rpc.messages.slice(0, admitted) },
+      );
+    };
+  }
+
   function begin(topic: string, validate: Validate): void {
     pubsub.topicValidators.set(topic, (peer, message) => resultOf(logger, validate, message, peer.toString()));
     pubsub.subscribe(topic);
@@ -89,11 +117,13 @@ export function createGossip(components: { readonly pubsub: GossipSub; readonly 
     subscribers: (topic) => pubsub.getSubscribers(topic).map(String),
     async start() {
       pubsub.addEventListener('subscription-change', onSubscriptions);
+      admitFrames();
       isStarted = true;
       for (const [topic, validate] of wanted) begin(topic, validate);
     },
     async stop() {
       isStarted = false;
+      frames.handleReceivedRpc = handleFrame;
       pubsub.removeEventListener('subscription-change', onSubscriptions);
       for (const timer of timers) clearTimeout(timer);
       for (const topic of wanted.keys()) pubsub.topicValidators.delete(topic);

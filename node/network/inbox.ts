@@ -54,9 +54,9 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
   const { networkName } = host;
   const networkId = networkIdOf(networkName);
   const verify = createVerifier();
-  const gossip = createGossip({ pubsub: host.gossip, logger });
   const store = createInboxStore({ records: components.records, networkId, logger });
   const intake = createIntake({ store, peers: host.peers, networkId, verify, clock, logger }, init);
+  const gossip = createGossip({ pubsub: host.gossip, admit: intake.admit, logger });
   const followed = new Set<string>();
   const followListeners = new Set<(recipeIdHex: string) => void>();
   const stopSuperseding = intake.on('offer', (message) => {
@@ -124,6 +124,7 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
     async stop() {
       stopSuperseding();
       await gossip.stop();
+      await intake.idle();
     },
   };
 }

@@ -1,11 +1,12 @@
 // The way of one message in: opened, placed, new?, within its signer's rate, stage zero, stored, told.
 // Source: the Inbox port; spec/wire.md "Signed things"; spec/rollouts.md "Order of checks", stage 0.
 // Invariants: a listener hears each message (id and signer) once a process, after it is stored; a replay of others' messages
-// costs its carrier, not its signer; an error of ours is `ignore`, never `reject`.
+// costs its carrier, not its signer; an error of ours is `ignore`, never `reject`; gossip's answer waits for no disk.
 
-import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
+import { ACCEPT, type CheckAnswer, type CheckCode, ignore, reject } from '../protocol/check.ts';
 import { messageKey, openEnvelope } from '../protocol/envelope.ts';
 import { errorText } from '../protocol/errors.ts';
+import { peerIdOfPublicKey, peerIdStringOf } from '../protocol/keys.ts';
 import type { Clock, Logger, MessageKind, PeerIdString, SignedMessage, StageZero } from '../protocol/ports.ts';
 import type { Verify } from '../protocol/signing.ts';
 import { CHANNEL_OF_KIND, isKindOfTopic, type Topic } from '../protocol/topics.ts';
@@ -21,6 +22,11 @@ import { createTurns } from './turns.ts';
 export const SIGNER_RATE: Rate = { perSecond: 50, burst: 2_000 };
 /** Accepted messages remembered without asking the disk; a copy of one that gossip brings is passed on. */
 const MAX_RECENT = 8_192;
+
+/** Accepted messages on their way to the disk; when it falls this far behind, carriers wait for it. */
+const MAX_UNSTORED = 1_024;
+/** Ignored by some and passed on by others, and nobody but its signer can have made it: it counts as if it were accepted. */
+const SIGNERS_DOING: ReadonlySet<CheckCode> = new Set(['QUARANTINED', 'SLOT_SEEN']);
 
 /** How a message came: passed on by a peer, or asked for in sync (which we paced ourselves). */
 export interface Carrier {
@@ -49,6 +55,8 @@ export interface IntakeInit {
 }
 
 export interface Intake {
+  /** how many of the messages that a carrier brings by gossip may be received; counts the others */
+  admit(carrier: PeerIdString, count: number): number;
   receive(envelope: Uint8Array, scope: string | null, carrier: Carrier): Promise<CheckAnswer>;
   /** stores a message of our own and tells it, once; no check */
   keepOwn(message: SignedMessage, scope: string | null): Promise<void>;
@@ -56,6 +64,8 @@ export interface Intake {
   on(kind: MessageKind, listener: MessageListener): () => void;
   ignoredCounts(): Readonly<Record<string, number>>;
   parkedCount(): number;
+  /** resolves when all that was accepted is stored */
+  idle(): Promise<void>;
 }
 
 /** The one way in for messages, whoever brings them. */
@@ -69,18 +79,36 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
   const recent = new Set<string>();
   const checking = new Map<string, Promise<CheckAnswer>>();
   const turn = createTurns();
+  const keeping = new Set<Promise<void>>();
 
   /** Counts what is not taken, by code. */
-  function dropped(answer: CheckAnswer): CheckAnswer {
-    if (answer.answer !== 'accept') ignored[answer.code] = (ignored[answer.code] ?? 0) + 1;
+  function dropped(answer: CheckAnswer, count = 1): CheckAnswer {
+    if (answer.answer !== 'accept') ignored[answer.code] = (ignored[answer.code] ?? 0) + count;
     return answer;
   }
 
+  /** Stores and tells. Known from the beginning, so that a copy that comes meanwhile is one. */
   async function keep(message: SignedMessage, scope: string | null): Promise<void> {
-    await store.put(message, scope);
-    recent.add(messageKey(message));
+    const key = messageKey(message);
+    recent.add(key);
     if (recent.size > MAX_RECENT) recent.delete(recent.values().next().value!);
+    try {
+      await store.put(message, scope);
+    } catch (error) {
+      recent.delete(key);
+      throw error;
+    }
     listeners.tell(message, scope);
+  }
+
+  /** As keep(), while its carrier is answered: others may have the message before our disk has it. */
+  function keepMeanwhile(message: SignedMessage, scope: string | null): void {
+    const kept = keep(message, scope)
+      .catch((error: unknown) => {
+        logger.error({ kind: message.kind, id: message.idHex, error: errorText(error) }, 'a message was not stored');
+      })
+      .finally(() => keeping.delete(kept));
+    keeping.add(kept);
   }
 
   async function stageZero(message: SignedMessage): Promise<CheckAnswer> {
@@ -93,10 +121,11 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
   }
 
   /** Stage zero and what follows from it; parks what may be accepted later. */
-  async function judge(message: SignedMessage, scope: string | null): Promise<CheckAnswer> {
+  async function judge(message: SignedMessage, scope: string | null, via?: Carrier['via']): Promise<CheckAnswer> {
     const answer = await stageZero(message);
     if (answer.answer === 'accept') {
-      await keep(message, scope);
+      if (via === 'gossip' && keeping.size < MAX_UNSTORED) keepMeanwhile(message, scope);
+      else await keep(message, scope);
       return answer;
     }
     if (answer.answer === 'reject' || !WORTH_WAITING.includes(answer.code)) return dropped(answer);
@@ -115,17 +144,23 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
     const isGossip = carrier.via === 'gossip';
     if (recent.has(key)) return isGossip ? ACCEPT : ignore('DUPLICATE');
     return once(key, async () => {
-      if (await store.has(message, scope)) return ignore('DUPLICATE');
-      if (isGossip && !signers.has(message.peerIdString)) return dropped(ignore('RATE_LIMITED'));
-      const answer = await judge(message, scope);
-      if (isGossip && answer.answer === 'accept') signers.take(message.peerIdString);
+      if (store.has(message, scope)) return ignore('DUPLICATE');
+      const answer = await judge(message, scope, carrier.via);
+      const isItsSigners = answer.answer === 'accept' || SIGNERS_DOING.has(answer.code);
+      if (isGossip && isItsSigners) signers.charge(message.peerIdString, 1);
       return answer;
     });
   }
 
+  const isWelcome = (publicKey: Uint8Array): boolean => signers.has(peerIdStringOf(peerIdOfPublicKey(publicKey)));
+
   async function check(envelope: Uint8Array, scope: string | null, carrier: Carrier): Promise<CheckAnswer> {
     await turn();
-    const opening = openEnvelope(envelope, networkId, verify);
+    const isGossip = carrier.via === 'gossip';
+    // What a carrier brought at once may be judged from its beginning.
+    const isHeard = !peers.standing.isBanned(carrier.peer) && (!isGossip || gate.isHeard(carrier.peer));
+    if (!isHeard) return dropped(ignore('RATE_LIMITED'));
+    const opening = openEnvelope(envelope, networkId, verify, isGossip ? isWelcome : undefined);
     if (!opening.ok) return dropped(opening.answer);
     const refusal = misplaced(opening.message, scope, carrier.topic);
     return refusal === null ? checkNew(opening.message, scope, carrier) : dropped(refusal);
@@ -138,20 +173,25 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
   }
 
   return {
+    admit(carrier, count) {
+      const admitted = peers.standing.isBanned(carrier) ? 0 : gate.admit(carrier, count);
+      if (admitted < count) dropped(ignore('RATE_LIMITED'), count - admitted);
+      return admitted;
+    },
     async receive(envelope, scope, carrier) {
-      const leave = carrier.via === 'gossip' ? gate.enter(carrier.peer) : () => undefined;
-      if (leave === null) return dropped(ignore('RATE_LIMITED'));
+      if (carrier.via === 'sync') return settle(peers, carrier, await check(envelope, scope, carrier));
+      if (!gate.enter(carrier.peer)) return dropped(ignore('RATE_LIMITED'));
       try {
         const answer = await check(envelope, scope, carrier);
-        settle(peers, carrier, answer);
-        return answer;
+        gate.settle(carrier.peer, answer);
+        return settle(peers, carrier, answer);
       } finally {
-        leave();
+        gate.leave(carrier.peer);
       }
     },
     async keepOwn(message, scope) {
       await once(messageKey(message), async () => {
-        if (!recent.has(messageKey(message)) && !(await store.has(message, scope))) await keep(message, scope);
+        if (!recent.has(messageKey(message)) && !store.has(message, scope)) await keep(message, scope);
         return ACCEPT;
       });
     },
@@ -163,6 +203,7 @@ export function createIntake(components: IntakeComponents, init: IntakeInit): In
     on: listeners.on,
     ignoredCounts: () => ({ ...ignored }),
     parkedCount: parking.size,
+    idle: async () => void (await Promise.all(keeping)),
   };
 }
 
@@ -173,15 +214,16 @@ export function misplaced(message: SignedMessage, scope: string | null, topic?: 
   return scope !== null && readPayloadHead(message.payload)?.recipeIdHex === scope ? null : reject('MALFORMED');
 }
 
-/** Counts for `murmur peers`; what can only be the carrier's doing costs it points, since honest peers pass on nothing bad. */
-function settle(peers: Peers, carrier: Carrier, answer: CheckAnswer): void {
+/** Counts for `murmur peers`; what can only be the carrier's doing costs it points, since honest peers pass on nothing bad. @returns the answer */
+function settle(peers: Peers, carrier: Carrier, answer: CheckAnswer): CheckAnswer {
   if (answer.answer === 'accept') peers.count(carrier.peer, 'messagesAccepted');
   if (answer.answer === 'ignore') peers.count(carrier.peer, 'messagesIgnored');
-  if (answer.answer !== 'reject') return;
+  if (answer.answer !== 'reject') return answer;
   peers.count(carrier.peer, 'messagesRejected');
   const isForged = ['MALFORMED', 'BAD_SIGNATURE', 'TOO_LARGE'].includes(answer.code);
   if (isForged) peers.standing.penalize(carrier.peer, 'malformed message');
   else if (carrier.via === 'gossip') peers.standing.penalize(carrier.peer, 'rejected message');
+  return answer;
 }
 
 interface Listeners {

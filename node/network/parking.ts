@@ -61,9 +61,10 @@ export function createParkingLot(components: {
       dropExpired(lot);
       const key = messageKey(message);
       if (lot.has(key)) return true;
+      if (lot.size >= MAX_PARKED_PER_SCOPE) return false;
       let ofSigner = 0;
       for (const parked of lot.values()) if (parked.message.peerIdString === message.peerIdString) ofSigner++;
-      if (lot.size >= MAX_PARKED_PER_SCOPE || ofSigner >= MAX_PARKED_PER_SIGNER) return false;
+      if (ofSigner >= MAX_PARKED_PER_SIGNER) return false;
       lot.set(key, { message, scope, code, atMs: components.clock.nowMs() });
       return true;
     },

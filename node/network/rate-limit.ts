@@ -11,9 +11,11 @@ export interface Rate {
 export interface RateLimiter {
   /** takes `tokens` when they are there; takes nothing and answers false when not */
   take(name: string, tokens?: number): boolean;
+  /** takes `tokens` also when they are not there: what is owed comes back first */
+  charge(name: string, tokens: number): void;
   /** whether `tokens` are there, taking none */
   has(name: string, tokens?: number): boolean;
-  /** tokens of a name now */
+  /** tokens of a name now; below 0: owed */
   left(name: string): number;
   /** milliseconds until `tokens` (≤ burst) are there */
   waitMs(name: string, tokens: number): number;
@@ -25,22 +27,24 @@ interface Bucket {
 }
 
 /**
- * A bucket for each name, full at first.
- * @param init.maxNames buckets kept; one that left starts full again
+ * A bucket for each name.
+ * @param init.maxNames buckets kept; one that left starts anew
+ * @param init.initial tokens at first. Default: all that can be saved up
  */
 export function createRateLimiter(
   components: { readonly nowMs: () => number },
-  init: Rate & { readonly maxNames?: number },
+  init: Rate & { readonly maxNames?: number; readonly initial?: number },
 ): RateLimiter {
   const buckets = new Map<string, Bucket>();
   const maxNames = init.maxNames ?? 4096;
+  const initial = init.initial ?? init.burst;
 
   function bucket(name: string): Bucket {
     const nowMs = components.nowMs();
     const known = buckets.get(name);
     if (known === undefined) {
       if (buckets.size >= maxNames) buckets.delete(buckets.keys().next().value!);
-      const fresh = { tokens: init.burst, atMs: nowMs };
+      const fresh = { tokens: initial, atMs: nowMs };
       buckets.set(name, fresh);
       return fresh;
     }
@@ -59,7 +63,11 @@ export function createRateLimiter(
       it.tokens -= tokens;
       return true;
     },
-    has: (name, tokens = 1) => bucket(name).tokens >= tokens,
+    charge(name, tokens) {
+      bucket(name).tokens -= tokens;
+    },
+    // Asked of names that anybody can make up: they take no place here.
+    has: (name, tokens = 1) => (buckets.has(name) ? bucket(name).tokens : initial) >= tokens,
     left: (name) => bucket(name).tokens,
     waitMs: (name, tokens) => Math.max(0, Math.ceil(((tokens - bucket(name).tokens) * 1000) / init.perSecond)),
   };

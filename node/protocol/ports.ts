@@ -119,6 +119,8 @@ export interface BlobFetcher {
 /** Small records on disk: string keys in UTF-8 order, bytes as values. */
 export interface Records {
   get(key: string): Promise<Uint8Array | undefined>;
+  /** at once, so that a validator of messages waits for no thread of the pool; small values only */
+  has(key: string): boolean;
   put(key: string, value: Uint8Array): Promise<void>;
   delete(key: string): Promise<void>;
   /** all or nothing; a value of null deletes */

@@ -25,6 +25,13 @@ export function createRecords(db: Database, name: string): Records {
         const value = await level.get(key);
         return value === undefined ? undefined : plainBytes(value);
       }),
+    has(key) {
+      try {
+        return level.getSync(key) !== undefined;
+      } catch (error) {
+        throw diskError(error, `read records of "${name}"`);
+      }
+    },
     put: (key, value) => guarded('write', () => level.put(key, value)),
     delete: (key) => guarded('delete', () => level.del(key)),
     batch: (entries) =>

@@ -5,17 +5,25 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { after, describe, it } from 'node:test';
 import type { Stream } from '@libp2p/interface';
+import { BAN_POINTS, PENALTY } from '../../node/network/standing.ts';
 import { concatBytes, sha256, toHex } from '../../node/protocol/bytes.ts';
+import { ACCEPT, ignore } from '../../node/protocol/check.ts';
 import { sealEnvelope } from '../../node/protocol/envelope.ts';
 import { createKeyPair } from '../../node/protocol/keys.ts';
 import { networkIdOf } from '../../node/protocol/network-id.ts';
+import type { StageZero } from '../../node/protocol/ports.ts';
 import { BLOB_PROTOCOL } from '../../node/protocol/topics.ts';
 import { all, createSwarm, groupPayload, RECIPE, type TestNode, until } from '../node/network/support.ts';
+
+/** The part of gossipsub that its types hide. */
+interface RpcSender {
+  sendRpc(peer: string, rpc: { subscriptions: []; messages: { topic: string; data: Uint8Array }[] }): boolean;
+}
 
 const NETWORK = networkIdOf('test');
 const TOPIC = `/murmuration/test/${RECIPE}/groups/1`;
 
-describe('a flood', { timeout: 30_000 }, () => {
+describe('a flood', { timeout: 60_000 }, () => {
   const swarm = createSwarm();
   after(() => swarm.close());
 
@@ -44,6 +52,51 @@ describe('a flood', { timeout: 30_000 }, () => {
     await honest.inbox.publish('group', groupPayload(1_000), RECIPE);
     await until(() => heard.includes(honest.keyPair.peerIdString), 'the honest one is heard');
     assert.ok(heard.length < 100, `${heard.length} were taken in`);
+  });
+
+  it('of what nobody passes on who checks it: after a little of it its carrier is not looked at, and an honest one is heard', async () => {
+    let looked = 0;
+    const group: StageZero = ({ peerIdString }) => {
+      if (peerIdString === honest.keyPair.peerIdString) return ACCEPT;
+      looked++;
+      return ignore('SIZE_MISMATCH');
+    };
+    const { judge, liar, honest } = await scene({ stageZero: { group } });
+    const heard: string[] = [];
+    judge.inbox.on('group', ({ peerIdString }) => heard.push(peerIdString));
+    for (let i = 0; i < 400; i++) {
+      await liar.host.gossip.publish(TOPIC, sealEnvelope('group', groupPayload(i), liar.keyPair, NETWORK));
+    }
+    await honest.inbox.publish('group', groupPayload(1_000), RECIPE);
+    await until(() => heard.length === 1, 'the honest one is heard');
+    await until(() => (judge.inbox.ignoredCounts()['RATE_LIMITED'] ?? 0) + looked === 400, 'all came');
+    // 50 at once, and 20 more each second: the machine may be slow.
+    assert.ok(looked < 200, `${looked} were looked at`);
+  });
+
+  it('of what only some ignore: an honest carrier of it is heard on', async () => {
+    const group: StageZero = ({ peerIdString }) =>
+      peerIdString === liar.keyPair.peerIdString ? ignore('QUARANTINED') : ACCEPT;
+    const { judge, liar, honest } = await scene({ stageZero: { group } });
+    const heard: string[] = [];
+    judge.inbox.on('group', ({ peerIdString }) => heard.push(peerIdString));
+    for (let i = 0; i < 100; i++) {
+      await honest.host.gossip.publish(TOPIC, sealEnvelope('group', groupPayload(i), liar.keyPair, NETWORK));
+    }
+    await until(() => judge.inbox.ignoredCounts()['QUARANTINED'] === 100, 'all were looked at');
+    await honest.inbox.publish('group', groupPayload(1_000), RECIPE);
+    await until(() => heard.length === 1, 'its own is heard');
+  });
+
+  it('of forgeries in one frame: what is left when its carrier is banned is not looked at', async () => {
+    const { judge, liar } = await scene();
+    const messages = Array.from({ length: 100 }, (_, i) => ({ topic: TOPIC, data: new Uint8Array(200).fill(i + 1) }));
+    (liar.host.gossip as unknown as RpcSender).sendRpc(judge.host.peerId, { subscriptions: [], messages });
+    await until(() => judge.host.standing.isBanned(liar.host.peerId), 'the liar is banned');
+    await until(() => (judge.inbox.ignoredCounts()['RATE_LIMITED'] ?? 0) > 0, 'the others were passed over');
+    const { MALFORMED: looked = 0 } = judge.inbox.ignoredCounts();
+    // Points fade meanwhile: one more than in no time.
+    assert.ok(looked <= BAN_POINTS / PENALTY['malformed message'] + 1, `${looked} were looked at`);
   });
 
   it('of announcements by one key, passed on by an honest peer: the key is bounded, its carrier pays nothing', async () => {

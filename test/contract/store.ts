@@ -32,8 +32,10 @@ export function recordsContract(make: MakeStore): void {
       assert.deepEqual(value, Uint8Array.of(1, 2));
       await records.put('a', new Uint8Array(0));
       assert.deepEqual(await records.get('a'), new Uint8Array(0));
+      assert.equal(records.has('a'), true);
       await records.delete('a');
       await records.delete('a');
+      assert.equal(records.has('a'), false);
       assert.equal(await records.get('a'), undefined);
     });
 

@@ -18,6 +18,7 @@ export function memoryRecords(): Records {
   const compare = (a: string, b: string): number => Buffer.compare(Buffer.from(a), Buffer.from(b));
   return {
     get: async (key) => values.get(key)?.slice(),
+    has: (key) => values.has(key),
     put: async (key, value) => void values.set(key, value.slice()),
     delete: async (key) => void values.delete(key),
     batch: async (entries) => {

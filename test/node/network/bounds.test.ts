@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { createCarrierGate } from '../../../node/network/carrier-gate.ts';
 import { createFrameReader, lengthPrefix } from '../../../node/network/frames.ts';
 import { createParkingLot, MAX_PARKED_PER_SCOPE, MAX_PARKED_PER_SIGNER } from '../../../node/network/parking.ts';
 import { readPayloadHead } from '../../../node/network/payload-head.ts';
 import { createRateLimiter } from '../../../node/network/rate-limit.ts';
 import { BAN_POINTS, createStanding, PENALTY } from '../../../node/network/standing.ts';
 import { concatBytes, equalBytes } from '../../../node/protocol/bytes.ts';
+import { ignore } from '../../../node/protocol/check.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
 import type { Clock, SignedMessage } from '../../../node/protocol/ports.ts';
 import { createTestLogger, groupPayload, RECIPE } from './support.ts';
@@ -96,6 +98,42 @@ describe('rate limits', () => {
     limiter.take('b');
     limiter.take('c');
     assert.equal(limiter.left('a'), 3, 'the name used longest ago was forgotten');
+  });
+});
+
+describe('the gate of carriers', () => {
+  it('admits a little of a new one, and more of one that has been here', () => {
+    const clock = handClock();
+    const gate = createCarrierGate({ clock }, { perSecond: 10, burst: 100 });
+    assert.equal(gate.admit('new', 50), 10);
+    assert.equal(gate.admit('new', 50), 0);
+    clock.advance(60_000);
+    assert.equal(gate.admit('new', 200), 100);
+  });
+
+  it('admits nothing from who brought too much that nobody passes on, until that is made up for', () => {
+    const clock = handClock();
+    const gate = createCarrierGate({ clock });
+    for (const code of ['QUARANTINED', 'SLOT_SEEN', 'UNKNOWN_ROOT', 'INTERNAL'] as const) {
+      for (let i = 0; i < 100; i++) gate.settle('honest', ignore(code));
+    }
+    assert.equal(gate.admit('honest', 1), 1);
+    for (let i = 0; i < 60; i++) gate.settle('liar', ignore('SIZE_MISMATCH'));
+    assert.equal(gate.admit('liar', 1), 0);
+    clock.advance(2_000);
+    assert.equal(gate.admit('liar', 1), 0);
+    clock.advance(1_000);
+    assert.equal(gate.admit('liar', 1), 1);
+  });
+
+  it('has a bounded number of places', () => {
+    const gate = createCarrierGate({ clock: handClock() });
+    let entered = 0;
+    while (entered < 10_000 && gate.enter('p')) entered++;
+    assert.equal(entered, 256);
+    gate.leave('p');
+    assert.equal(gate.enter('p'), true);
+    assert.equal(gate.enter('q'), true);
   });
 });
 

@@ -3,7 +3,16 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { ACCEPT, ignore, reject } from '../../../node/protocol/check.ts';
-import { all, createSwarm, groupPayload, manifestPayload, RECIPE, until, verdictPayload } from './support.ts';
+import {
+  all,
+  createMemoryRecords,
+  createSwarm,
+  groupPayload,
+  manifestPayload,
+  RECIPE,
+  until,
+  verdictPayload,
+} from './support.ts';
 
 describe('gossip', { timeout: 60_000 }, () => {
   const swarm = createSwarm();
@@ -87,6 +96,44 @@ describe('gossip', { timeout: 60_000 }, () => {
     for (const kind of ['group', 'verdict', 'manifest'] as const) {
       assert.deepEqual(await all(judge.inbox.stored(kind, RECIPE)), []);
     }
+  });
+
+  it('is passed on before the disk has it, told after, and stored when the node has stopped', async (t) => {
+    const disk = Promise.withResolvers<void>();
+    t.after(() => disk.resolve());
+    const stored = createMemoryRecords();
+    const slow = {
+      ...stored,
+      batch: async (entries: Parameters<typeof stored.batch>[0]) => {
+        await disk.promise;
+        await stored.batch(entries);
+      },
+    };
+    const records = (name: string) => (name.startsWith('inbox-group') ? slow : createMemoryRecords());
+    const relay = await swarm.node({ follow: [RECIPE], records });
+    const bootstrap = [relay.host.addresses()[0]!];
+    const settings = { targetPeers: 0 };
+    const [from, to] = await Promise.all([
+      swarm.node({ bootstrap, settings, follow: [RECIPE] }),
+      swarm.node({ bootstrap, settings, follow: [RECIPE] }),
+    ]);
+    // So that all comes through the relay.
+    from.host.ban(to.host.peerId, 'kept apart');
+    to.host.ban(from.host.peerId, 'kept apart');
+    const topic = `/murmuration/test/${RECIPE}/groups/1`;
+    const { mesh } = relay.host.gossip as unknown as { mesh: Map<string, Set<string>> };
+    await until(() => [from, to].every(({ host }) => mesh.get(topic)?.has(host.peerId)), 'the relay sends to both');
+    const told: string[] = [];
+    relay.inbox.on('group', () => told.push('relay'));
+    to.inbox.on('group', () => told.push('to'));
+    await from.inbox.publish('group', groupPayload(1), RECIPE);
+    await until(() => told.length > 0, 'it was passed on');
+    assert.deepEqual(told, ['to']);
+    const stopped = relay.stop();
+    disk.resolve();
+    await stopped;
+    assert.deepEqual(told, ['to', 'relay']);
+    assert.equal((await all(stored.entries())).length, 2);
   });
 
   it('parks what came too early and takes it when its time has come', async () => {

@@ -47,6 +47,7 @@ export function createMemoryRecords(): Records {
   const map = new Map<string, Uint8Array>();
   return {
     get: async (key) => map.get(key),
+    has: (key) => map.has(key),
     put: async (key, value) => void map.set(key, value),
     delete: async (key) => void map.delete(key),
     async batch(entries) {

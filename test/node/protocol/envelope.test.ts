@@ -96,6 +96,22 @@ describe('an envelope', () => {
     assert.equal(answerOf(openEnvelope(altered({ kind: 'toString' }, true), networkId)), 'ignore UNSUPPORTED_VERSION');
   });
 
+  it('is ignored, its signature not looked at, when the key that it claims is not welcome', () => {
+    const envelope = sealEnvelope('group', payload, keyPair, networkId);
+    const asked: Uint8Array[] = [];
+    const opening = openEnvelope(
+      envelope,
+      networkId,
+      () => assert.fail(),
+      (publicKey) => {
+        asked.push(publicKey);
+        return false;
+      },
+    );
+    assert.equal(answerOf(opening), 'ignore RATE_LIMITED');
+    assert.deepEqual(asked, [keyPair.publicKey]);
+  });
+
   it('has one encoding: variants of one signed thing do not pass', () => {
     const bytes = sealEnvelope('group', payload, keyPair, networkId);
     const unknown = new BinaryWriter().tag(99, WireType.Varint).uint32(1).finish();
