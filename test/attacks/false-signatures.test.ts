@@ -11,7 +11,8 @@ import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { type Envelope, EnvelopeSchema } from '../../node/protocol/messages_pb.ts';
 import { networkIdOf } from '../../node/protocol/network-id.ts';
 import { signMessage } from '../../node/protocol/signing.ts';
-import { all, createSwarm, groupPayload, RECIPE, until } from '../node/network/support.ts';
+import { all, createSwarm, groupPayload, RECIPE } from '../node/network/support.ts';
+import { until } from '../support/until.ts';
 
 const NETWORK = networkIdOf('test');
 const PAYLOAD = groupPayload(1);

@@ -13,7 +13,8 @@ import { createKeyPair } from '../../node/protocol/keys.ts';
 import { networkIdOf } from '../../node/protocol/network-id.ts';
 import type { StageZero } from '../../node/protocol/ports.ts';
 import { BLOB_PROTOCOL } from '../../node/protocol/topics.ts';
-import { all, createSwarm, groupPayload, RECIPE, type TestNode, until } from '../node/network/support.ts';
+import { all, createSwarm, groupPayload, RECIPE, type TestNode } from '../node/network/support.ts';
+import { until } from '../support/until.ts';
 
 /** The part of gossipsub that its types hide. */
 interface RpcSender {

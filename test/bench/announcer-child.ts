@@ -8,7 +8,8 @@ import { sealEnvelope } from '../../node/protocol/envelope.ts';
 import { encodeGroup } from '../../node/protocol/group.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { networkIdOf } from '../../node/protocol/network-id.ts';
-import { createSwarm, type TestNode, until } from '../node/network/support.ts';
+import { createSwarm, type TestNode } from '../node/network/support.ts';
+import { until } from '../support/until.ts';
 
 const MAX_MS = 120_000;
 const TICK_MS = 20;

@@ -7,9 +7,10 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { saveModelFolder } from '../../node/model/folder.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { murmurLab } from '../support/murmur-process.ts';
 import { randomModel } from '../support/random-model.ts';
-import { assertAddsUp, RING_FLAGS } from '../support/ring.ts';
+import { RING_FLAGS } from '../support/ring.ts';
 import { vectorsDir } from '../support/vectors-dir.ts';
 
 /** Random weights are never right: the price of length is what there is to learn. */

@@ -3,9 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { readCompose } from '../support/compose.ts';
 import { type MurmurProcess, murmurLab } from '../support/murmur-process.ts';
-import { assertAddsUp } from '../support/ring.ts';
 
 /** A service's command for this machine; `addresses` of the services that run already. */
 function onThisMachine(command: readonly string[], addresses: ReadonlyMap<string, string>): string[] {

@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { LIAR } from '../../node/cli/demo/state.ts';
 import type { GroupCounts, RoleEvent } from '../../node/cli/events.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { type MurmurLab, murmurLab } from '../support/murmur-process.ts';
-import { assertAddsUp } from '../support/ring.ts';
 
 type EventOf<E extends RoleEvent['event']> = Extract<RoleEvent, { event: E }>;
 

@@ -7,8 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { GroupCounts } from '../../node/cli/events.ts';
 import { fromUtf8 } from '../../node/protocol/bytes.ts';
 import { createStore } from '../../node/store/store.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { murmurLab } from '../support/murmur-process.ts';
-import { assertAddsUp, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
+import { assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
 import { silentLogger } from '../support/silent-logger.ts';
 
 interface LedgerRow {

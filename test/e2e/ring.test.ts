@@ -8,8 +8,9 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import type { GroupCounts } from '../../node/cli/events.ts';
 import { withObserver } from '../../node/cli/observer.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { murmurLab } from '../support/murmur-process.ts';
-import { askUntil, assertAddsUp, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
+import { askUntil, assertSlotsWithoutGap, type RolloutRow, startRing } from '../support/ring.ts';
 import { runInProcess } from '../support/run-program.ts';
 
 interface Status {

@@ -6,15 +6,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { GroupCounts } from '../../node/cli/events.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { type MurmurLab, murmurLab } from '../support/murmur-process.ts';
-import {
-  askUntil,
-  assertAddsUp,
-  assertSlotsWithoutGap,
-  RING_FLAGS,
-  type RolloutRow,
-  TINY_RECIPE,
-} from '../support/ring.ts';
+import { askUntil, assertSlotsWithoutGap, RING_FLAGS, type RolloutRow, TINY_RECIPE } from '../support/ring.ts';
 
 /** Of the same family: the starter knows nothing else, and who never earns a reward learns nothing. */
 const SHORT_RECIPE = TINY_RECIPE.replace('tiny-arrows', 'tiny-short').replace('maxHops: 5', 'maxHops: 4');

@@ -20,6 +20,7 @@ import { memoryBlobs } from '../support/memory-store.ts';
 import { chainRecipe, policyAt, TEXTS } from '../support/policies.ts';
 import { silentLogger as logger } from '../support/silent-logger.ts';
 import { tempDir } from '../support/temp-dir.ts';
+import { until } from '../support/until.ts';
 
 const SHARD_BYTES = 4096;
 
@@ -100,11 +101,6 @@ async function joined(
   other.fetcher.peers.set('trainer', { blobs: s.trainer.blobs });
   s.trainer.inbox.others.push(other.inbox);
   return other;
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 400 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 5));
-  assert.ok(condition(), what);
 }
 
 function manifestOf(message: SignedMessage): Manifest {

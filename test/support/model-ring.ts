@@ -6,9 +6,10 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeSafetensors } from '../../node/model/safetensors.ts';
+import { assertAddsUp } from './adds-up.ts';
 import type { MurmurLab } from './murmur-process.ts';
 import { type RandomModelShape, randomModel } from './random-model.ts';
-import { assertAddsUp, RING_FLAGS } from './ring.ts';
+import { RING_FLAGS } from './ring.ts';
 
 /** Right answers are rare by chance, lengths differ: the price of length is what there is to learn. */
 const RECIPE = `version: 1

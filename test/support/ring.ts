@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { askControl } from '../../node/cli/control.ts';
-import type { GroupCounts } from '../../node/cli/events.ts';
 import type { MurmurLab, MurmurProcess } from './murmur-process.ts';
 
 /**
@@ -72,12 +71,6 @@ export async function askUntil<T>(
     assert.ok(Date.now() < until, `${name} ${method}: still ${JSON.stringify(answer)?.slice(0, 2_000)}`);
     await new Promise((done) => setTimeout(done, 100));
   }
-}
-
-/** Every announced group is counted in exactly one place. */
-export function assertAddsUp(counts: GroupCounts): void {
-  const { announced, trained, rejected, stale, dropped, pending } = counts;
-  assert.equal(announced, trained + rejected + stale + dropped + pending, JSON.stringify(counts));
 }
 
 /** A row of `murmur rollouts`. */

@@ -1,18 +1,11 @@
 // A trainer of trainer-bench in a test: started for it, fed with accepted groups, its ledger added up.
 
-import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { type BenchInit, type TrainerBench, trainerBench } from './trainer-bench.ts';
 
 /** Who brings the groups of a test. */
 export const PEERS: readonly KeyPair[] = Array.from({ length: 3 }, () => createKeyPair());
-
-/** Waits for what comes soon. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
-  assert.ok(condition(), what);
-}
 
 /** A trainer that stops with its test. */
 export function bench(t: TestContext, init: BenchInit = {}): TrainerBench {
@@ -59,10 +52,4 @@ export function slowDisk(written: Promise<void>, step: number = 1): Pick<BenchIn
 /** How many batches were replayed, or parts of them. */
 export function replays({ policies }: TrainerBench): number {
   return policies.log.filter((call) => call.startsWith('replay')).length;
-}
-
-/** Every announced group is counted once. */
-export function addsUp(made: TrainerBench): void {
-  const { announced, trained, rejected, stale, dropped, pending } = made.trainer.counts();
-  assert.equal(announced, trained + rejected + stale + dropped + pending);
 }

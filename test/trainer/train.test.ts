@@ -6,10 +6,12 @@ import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { ACCEPT, reject } from '../../node/protocol/check.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import { inParts } from '../../trainer/train.ts';
+import { assertAddsUp } from '../support/adds-up.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { recordingLogger } from '../support/silent-logger.ts';
 import { GROUP_SIZE, START_ROOT, trainerBench, trainerRecipe, VERIFIER } from '../support/trainer-bench.ts';
-import { addsUp, bench, feed, PEERS, replays, slowDisk, until } from '../support/trainer-run.ts';
+import { bench, feed, PEERS, replays, slowDisk } from '../support/trainer-run.ts';
+import { until } from '../support/until.ts';
 
 test('a step: a batch of groups, updates of sequences, checkpoint, then publication', async (t) => {
   const made = bench(t, { maxSteps: 2 });
@@ -40,7 +42,7 @@ test('a step: a batch of groups, updates of sequences, checkpoint, then publicat
   assert.equal(made.engine.updates[0]!.sequences[0]!.logprobsWorker[1], Math.fround(-0.2));
   assert.deepEqual(made.announced.at(-1), { wantGroups: 0, closing: true });
   assert.equal(made.trainer.counts().trained, 6);
-  addsUp(made);
+  assertAddsUp(made.trainer.counts());
 });
 
 test('parts of a batch are as equal as can be and never over the limits', () => {
@@ -106,7 +108,7 @@ test('groups more than maxLag steps old are stale when the batch is formed', asy
   feed(again, 3);
   await again.trainer.run();
   assert.equal(again.trainer.counts().stale, 1);
-  addsUp(again);
+  assertAddsUp(again.trainer.counts());
 });
 
 test('groups of quarantined peers that wait are dropped', async (t) => {
@@ -156,7 +158,7 @@ test('what fails the trainer’s own replay is rejected, told and replaced', asy
   await made.accepted({ peer: PEERS[2]!, policyStep: 0, slot: 0 });
   await running;
   assert.equal(made.trainer.counts().trained, 3);
-  addsUp(made);
+  assertAddsUp(made.trainer.counts());
 });
 
 test('a body that stage 1 refuses is rejected, one that is nowhere to be had is dropped', async (t) => {
@@ -241,7 +243,7 @@ test('a step that is not finite is undone; the group to blame is dropped, the ot
   const { trained, reasons } = made.trainer.counts();
   assert.deepEqual([trained, reasons], [3, { 'dropped.nonFinite': 1 }]);
   assert.equal(made.disk.published.size, 2);
-  addsUp(made);
+  assertAddsUp(made.trainer.counts());
 });
 
 test('when no group alone is to blame, the batch is dropped and training goes on', async (t) => {

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import type { KnownRecipe } from '../../../node/cli/recipe-book.ts';
 import { type RoleContext, watchRecipes } from '../../../node/cli/roles/role.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
+import { until } from '../../support/until.ts';
 
 function known(id: string, lastHeardMs: number): KnownRecipe {
   const resolved = { recipeIdHex: id, recipe: { name: id } } as KnownRecipe['resolved'];
@@ -27,10 +28,6 @@ function contextOf(recipes: readonly KnownRecipe[], open: ReadonlySet<string>) {
   return { context, stop: async () => Promise.all(stops.map((step) => step())) };
 }
 
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((done) => setTimeout(done, 20));
-}
-
 test('a node whose recipe gives nothing to do goes back to another that is open', { timeout: 20_000 }, async () => {
   const open = new Set(['first', 'second', 'silent']);
   const { context, stop } = contextOf([known('first', 3), known('silent', 2), known('second', 1)], open);
@@ -45,15 +42,15 @@ test('a node whose recipe gives nothing to do goes back to another that is open'
       return now;
     },
   });
-  await until(() => taken.length === 3);
+  await until(() => taken.length === 3, 'three are taken');
   assert.deepEqual(taken, ['first', 'silent', 'second']);
   open.delete('silent');
   stalled = true;
-  await until(() => taken.length === 4);
+  await until(() => taken.length === 4, 'another is taken');
   assert.equal(taken[3], 'first', 'the one whose trainer was heard of last, of those that are open');
   open.delete('second');
   stalled = true;
-  await until(() => !stalled);
+  await until(() => !stalled, 'there is something to do');
   await new Promise((done) => setTimeout(done, 100));
   assert.equal(taken.length, 4, 'nothing else is open: the node stays');
   await stop();
@@ -71,7 +68,7 @@ test('a verifier takes up a recipe while another waits for its first policy', { 
       started.push(resolved.recipeIdHex);
     },
   });
-  await until(() => started.includes('runs'));
+  await until(() => started.includes('runs'), 'the other has started');
   assert.deepEqual(started, ['runs']);
   weights.resolve();
   await stop();

@@ -6,7 +6,8 @@ import { after, describe, it } from 'node:test';
 import { createBlobServer } from '../../../node/network/blob-server.ts';
 import { sha256, toHex } from '../../../node/protocol/bytes.ts';
 import { BLOB_PROTOCOL } from '../../../node/protocol/topics.ts';
-import { clock, createSwarm, until } from './support.ts';
+import { until } from '../../support/until.ts';
+import { clock, createSwarm } from './support.ts';
 
 const MIB = 2 ** 20;
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { ACCEPT, ignore, reject } from '../../../node/protocol/check.ts';
+import { until } from '../../support/until.ts';
 import {
   all,
   createMemoryRecords,
@@ -10,7 +11,6 @@ import {
   groupPayload,
   manifestPayload,
   RECIPE,
-  until,
   verdictPayload,
 } from './support.ts';
 

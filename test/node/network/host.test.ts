@@ -11,16 +11,8 @@ import { createHost, type Host } from '../../../node/network/host.ts';
 import { createNetworkMeter } from '../../../node/network/metrics.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
 import type { Records } from '../../../node/protocol/ports.ts';
-import {
-  all,
-  clock,
-  createMemoryRecords,
-  createSwarm,
-  createTestLogger,
-  hastyClock,
-  NETWORK,
-  until,
-} from './support.ts';
+import { until } from '../../support/until.ts';
+import { all, clock, createMemoryRecords, createSwarm, createTestLogger, hastyClock, NETWORK } from './support.ts';
 
 /** The part of kad-dht's inside that lets a member in. */
 interface SlowTable {

@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
 import { decodePeerList, encodePeerList, MAX_LISTED_PEERS } from '../../../node/protocol/peer-list.ts';
-import { createSwarm, until } from './support.ts';
+import { until } from '../../support/until.ts';
+import { createSwarm } from './support.ts';
 
 describe('peer exchange', { timeout: 60_000 }, () => {
   const swarm = createSwarm();

@@ -180,15 +180,6 @@ function opened(stores: Map<string, Records>, name: string): Records {
   return known;
 }
 
-/** Waits for a condition; fails after a generous time, so that slow machines pass. */
-export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
-  const endMs = Date.now() + timeoutMs;
-  while (!condition()) {
-    if (Date.now() > endMs) throw new Error(`waited in vain until ${what}`);
-    await clock.sleep(10);
-  }
-}
-
 export async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
   for await (const item of items) list.push(item);

@@ -10,6 +10,7 @@ import { decodeOffer, encodeOffer } from '../../../node/protocol/offer.ts';
 import type { Records, SignedMessage } from '../../../node/protocol/ports.ts';
 import { decodeSyncAnswer, encodeSyncRequest } from '../../../node/protocol/streams.ts';
 import { SYNC_PROTOCOL } from '../../../node/protocol/topics.ts';
+import { until } from '../../support/until.ts';
 import {
   all,
   clock,
@@ -18,7 +19,6 @@ import {
   groupPayload,
   manifestPayload,
   RECIPE,
-  until,
   verdictPayload,
 } from './support.ts';
 

@@ -27,6 +27,7 @@ import { memoryBlobs, memoryRecords } from '../../support/memory-store.ts';
 import { shippedSource } from '../../support/recipe-sources.ts';
 import { type ScriptedEngine, scriptedEngine } from '../../support/scripted-engine.ts';
 import { silentLogger as logger } from '../../support/silent-logger.ts';
+import { until } from '../../support/until.ts';
 import { judgeBody } from '../../verifier/support/judge-body.ts';
 
 const STARTER = join(import.meta.dirname, '../../../recipes/starter');
@@ -90,11 +91,6 @@ function bench(
     await prover.close();
   });
   return { worker, inbox, chain, engine, disk };
-}
-
-async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 2));
-  assert.ok(condition(), what);
 }
 
 const slotsOf = (messages: readonly SignedMessage[], policyStep = 0): number[] =>
