@@ -13,6 +13,7 @@ import type { NetworkInbox } from '../network/inbox.ts';
 import type { NetworkMeter } from '../network/metrics.ts';
 import { createNetwork } from '../network/network.ts';
 import { utf8 } from '../protocol/bytes.ts';
+import { isSwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import type { BlobFetcher, Logger, SamplingSettings, SignedMessage } from '../protocol/ports.ts';
 import { dataDirLayout } from '../store/data-dir.ts';
@@ -260,12 +261,20 @@ function createFollow(components: FollowComponents): Participant['follow'] {
   };
 }
 
-/** The tokenizer is the same for every policy of a recipe: loaded once. */
+/** The tokenizer is the same for every policy of a recipe: loaded once, also when it takes longer than it may. */
 function createTokenizerCache(chain: PolicyChainService, policies: PolicyFolders): () => Promise<Tokenizer | null> {
   let loaded: Tokenizer | null = null;
+  let tooSlow: unknown = null;
   return async () => {
     const ready = chain.ready();
-    if (loaded === null && ready !== null) loaded = await loadTokenizer(policies.dirOf(ready.policyRoot));
+    if (tooSlow !== null) throw tooSlow;
+    if (loaded !== null || ready === null) return loaded;
+    try {
+      loaded = await loadTokenizer(policies.dirOf(ready.policyRoot));
+    } catch (error) {
+      if (isSwarmError(error, 'TOKENIZER_TOO_SLOW')) tooSlow = error;
+      throw error;
+    }
     return loaded;
   };
 }

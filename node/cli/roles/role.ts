@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import type { RecipeModel } from '../../../recipes/sections.ts';
 import { toHex } from '../../protocol/bytes.ts';
-import { errorText, isSwarmError } from '../../protocol/errors.ts';
+import { type ErrorCode, errorText, isSwarmError } from '../../protocol/errors.ts';
 import { type ContinuationRequest, sayContinuation } from '../continuation.ts';
 import { type ControlHandler, controlSocketPath, serveControl } from '../control.ts';
 import { createReporter, type EmitEvent } from '../events.ts';
@@ -173,12 +173,23 @@ interface RecipeWatch {
   readonly isStalled?: () => boolean;
 }
 
-/** Calls `onOpen` for recipes as they become known and open. */
+/** What a recipe and its model are and stay: trying again would cost the same again, and come to the same. */
+const MISFITS: readonly ErrorCode[] = [
+  'TOKENIZER_TOO_SLOW',
+  'RECIPE_INVALID',
+  'TEXT_NOT_ENCODABLE',
+  'CHAT_TEMPLATE_MISSING',
+  'CHAT_TEMPLATE_FAILED',
+];
+
+/** Calls `onOpen` for recipes as they become known and open, and fit their model. */
 export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
   const { book, logger } = context.participant;
   const { wanted, onOpen, together = false, isStalled = () => false } = init;
   const starting: Promise<void>[] = [];
   const taken = new Set<string>();
+  /** never taken up again */
+  const refused = new Set<string>();
   let newest: string | null = null;
   const take = async (known: KnownRecipe): Promise<void> => {
     const id = known.resolved.recipeIdHex;
@@ -187,8 +198,13 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
     newest = id;
     context.emit({ event: 'recipe', recipeId: id, name: known.resolved.recipe.name, state: 'working' });
     await onOpen(known).catch((error: unknown) => {
-      taken.delete(id);
       newest = before;
+      if (isSwarmError(error, ...MISFITS)) {
+        refused.add(id);
+        logger.error({ recipeId: id, error: errorText(error) }, 'left a recipe for good');
+        return;
+      }
+      taken.delete(id);
       logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
     });
   };
@@ -206,7 +222,9 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
       else await start;
     }
     if (fresh.length > 0 || !isStalled()) return;
-    const other = lastHeard(open.filter(({ resolved }) => resolved.recipeIdHex !== newest));
+    const other = lastHeard(
+      open.filter(({ resolved: { recipeIdHex } }) => recipeIdHex !== newest && !refused.has(recipeIdHex)),
+    );
     if (other !== undefined) await take(other);
   };
   let turn = Promise.resolve();

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KnownRecipe } from '../../../node/cli/recipe-book.ts';
 import { type RoleContext, watchRecipes } from '../../../node/cli/roles/role.ts';
+import { SwarmError } from '../../../node/protocol/errors.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 import { until } from '../../support/until.ts';
 
@@ -54,6 +55,23 @@ test('a node whose recipe gives nothing to do goes back to another that is open'
   await new Promise((done) => setTimeout(done, 100));
   assert.equal(taken.length, 4, 'nothing else is open: the node stays');
   await stop();
+});
+
+test('a recipe whose tokenizer has no end is tried once, and not gone back to', { timeout: 20_000 }, async () => {
+  const { context, stop } = contextOf([known('slow', 2), known('good', 1)], new Set(['slow', 'good']));
+  const tried: string[] = [];
+  let asked = 0;
+  watchRecipes(context, {
+    wanted: undefined,
+    onOpen: async ({ resolved: { recipeIdHex } }) => {
+      tried.push(recipeIdHex);
+      if (recipeIdHex === 'slow') throw new SwarmError('TOKENIZER_TOO_SLOW', 'has no end');
+    },
+    isStalled: () => ++asked > 0,
+  });
+  await until(() => asked === 2, 'it has nothing to do twice');
+  await stop();
+  assert.deepEqual(tried, ['slow', 'good']);
 });
 
 test('a verifier takes up a recipe while another waits for its first policy', { timeout: 20_000 }, async () => {
