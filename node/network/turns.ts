@@ -12,11 +12,21 @@ export const SLICE_MS = 5;
  */
 export function createTurns(sliceMs: number = SLICE_MS): () => Promise<void> {
   let last: Promise<void> = Promise.resolve();
-  let began = Number.NEGATIVE_INFINITY;
+  /** of the slice that runs in this round of the loop; null: none yet */
+  let began: number | null = null;
+  const begin = (): void => {
+    const mine = performance.now();
+    began = mine;
+    // What comes once the loop has been round need not wait for it again.
+    setImmediate(() => {
+      if (began === mine) began = null;
+    });
+  };
   const next = async (): Promise<void> => {
+    if (began === null) return begin();
     if (performance.now() - began < sliceMs) return;
     await giveWay();
-    began = performance.now();
+    begin();
   };
   return () => {
     last = last.then(next);

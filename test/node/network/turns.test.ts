@@ -53,3 +53,15 @@ test('pieces within a slice do not wait for the loop', async () => {
   for (let k = 0; k < 100; k++) await turn();
   assert.equal(isRound, false);
 });
+
+test('a piece that comes after a pause does not wait for the loop either', async () => {
+  const turn = createTurns();
+  await turn();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  let isRound = false;
+  setImmediate(() => {
+    isRound = true;
+  });
+  await turn();
+  assert.equal(isRound, false);
+});
