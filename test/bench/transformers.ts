@@ -1,6 +1,7 @@
 // Rollouts beside transformers.js on the same weights, exported by us: tokens/s of sampled generation by batch size, each
 // beside the other in every round. Ours draws from the whole distribution and keeps log-probs and states; transformers.js
-// samples as it does by default, from the 50 likeliest. And what sharing a prompt is worth: the first token of a group.
+// samples as it does by default, from the 50 likeliest. And what sharing a prompt is worth: the first token of a group; and how near
+// one sequence of the 135 M shape comes to the speed of memory, which no f32 engine passes, transformers.js neither.
 
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,7 +11,7 @@ import { writeOnnxFiles } from '../../node/model/export/onnx.ts';
 import type { RandomModel } from '../support/random-model.ts';
 import { createGeneration, type GenerationSize } from './generation.ts';
 import { type BenchContext, type Benchmark, median, medianRatio, type Row, rounds, row } from './harness.ts';
-import { largeModel, mediumModel } from './shapes.ts';
+import { largeModel, mediumModel, parameterCount } from './shapes.ts';
 
 /** One batch size, and what its ratio (or our own figure) is held to. */
 interface Comparison {
@@ -37,6 +38,7 @@ const LARGE: readonly Comparison[] = [
 ];
 const SHARED_PROMPT_TOKENS = 512;
 const SHARING_GAIN = 5;
+const READ_BYTES = 2 ** 28;
 
 /** No id: nothing ends early. */
 const NO_END = -1;
@@ -138,12 +140,32 @@ async function promptSharing(threads: number): Promise<Row> {
   });
 }
 
+/** Of one sequence a step reads every weight: how fast, beside a thread that looks through memory for a byte that is not there. */
+async function weightsRead(model: RandomModel, threads: number): Promise<Row> {
+  const newTokens = 48;
+  const size = { groups: 1, groupSize: 1, promptTokens: 1, newTokens };
+  const generation = await createGeneration(model, size, threads);
+  const memory = Buffer.alloc(READ_BYTES, 1);
+  const times = await rounds({ steps: generation.run, reading: () => memory.indexOf(0) }, 3);
+  await generation.dispose();
+  const bytes = newTokens * Float32Array.BYTES_PER_ELEMENT * parameterCount(model.config);
+  return row({
+    name: 'weights read, 135 M, batch 1',
+    value: bytes / median(times.steps) / 1e6,
+    unit: 'GB/s',
+    peer: 'one thread, plain reading',
+    peerValue: READ_BYTES / median(times.reading) / 1e6,
+    ratio: medianRatio(times.reading, times.steps) * (bytes / READ_BYTES),
+  });
+}
+
 async function run({ threads }: BenchContext): Promise<readonly Row[]> {
   env.allowRemoteModels = false;
   env.localModelPath = '';
   return [
     await promptSharing(threads),
     ...(await compareAll('5.6 M', mediumModel(), MEDIUM, threads)),
+    await weightsRead(largeModel(), threads),
     ...(await compareAll('135 M', largeModel(), LARGE, threads)),
   ];
 }
