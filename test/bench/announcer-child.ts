@@ -27,6 +27,8 @@ export interface Target {
   /** hosts that send at a time */
   readonly carriers: number;
   readonly mixture: 'honest' | 'hostile';
+  /** messages that are made and signed before the first is sent: a sender elsewhere takes no time of this machine's */
+  readonly madeAhead: number;
 }
 
 export type Order = { readonly begin: Target } | { readonly perSecond: number };
@@ -98,11 +100,14 @@ async function main(): Promise<void> {
   let make: Make = () => new Uint8Array();
   /** of the first carrier of a hostile mixture */
   let makeForbidden: Make | null = null;
+  /** made ahead, in the order of sending */
+  let ahead: readonly Uint8Array[] = [];
   let perSecond = 0;
   let sent = 0;
   let identities = 0;
   const carriers: (TestNode | null)[] = [];
 
+  const makeFor = (k: number): Uint8Array => (k % target!.carriers === 0 ? (makeForbidden ?? make) : make)(k);
   const carrier = async (): Promise<TestNode | null> => {
     const { address, networkName, recipeIdHex } = target!;
     identities++;
@@ -120,6 +125,7 @@ async function main(): Promise<void> {
         const keys = Array.from({ length: target.keys }, () => createKeyPair());
         [make, makeForbidden] = [announcements(target, keys), null];
         if (target.mixture === 'hostile') [make, makeForbidden] = [nagging(target, keys), forbidden(target, keys)];
+        ahead = Array.from({ length: target.madeAhead }, (_, k) => makeFor(k));
         for (let i = 0; i < target.carriers; i++) carriers.push(await carrier());
       } else {
         perSecond = order.perSecond;
@@ -138,8 +144,8 @@ async function main(): Promise<void> {
     lastMs = nowMs;
     const batches = carriers.map((): Uint8Array[] => []);
     for (; due >= 1; due--) {
-      const i = made % batches.length;
-      batches[i]!.push((i === 0 ? (makeForbidden ?? make) : make)(made++));
+      batches[made % batches.length]!.push(ahead[made] ?? makeFor(made));
+      made++;
     }
     for (const [i, batch] of batches.entries()) {
       const node = carriers[i] ?? null;

@@ -1,6 +1,6 @@
 // A node that generates, left in peace and under 1 000 hostile messages a second, in turns: what it keeps of its rate, and its
 // memory. Processes on 127.0.0.1: a trainer that waits, the node, and one that floods it, bounded in count and time. All of
-// them share this machine, so what the flood costs its sender counts against the node as well.
+// them share this machine: the messages are made before, what sending them takes still counts against the node.
 
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -54,6 +54,7 @@ async function setUp(lab: MurmurLab): Promise<Scene> {
   const announcer = await startAnnouncer({
     ...{ address: listening.addresses[0]!, networkName, recipeIdHex: recipeId, policyRootHex: policyRoot, policyStep },
     ...{ groupSize: GROUP_SIZE, keys: KEYS, carriers: CARRIERS, mixture: 'hostile' },
+    madeAhead: (1.1 * PER_SECOND * ROUNDS * PHASE_MS) / 1000,
   });
   return { node, dataDir: lab.dataDir('node'), announcer };
 }

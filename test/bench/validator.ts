@@ -62,7 +62,7 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
     const times = timeValidator(node.host.gossip, `/murmuration/${networkName}/${id}/groups/1`);
     const announcer = await startAnnouncer({
       ...{ address: node.host.addresses()[0]!, networkName, recipeIdHex: id, policyRootHex: rootOf(0), policyStep: 0 },
-      ...{ groupSize: GROUP_SIZE, keys: KEYS, carriers: 2, mixture: 'honest' },
+      ...{ groupSize: GROUP_SIZE, keys: KEYS, carriers: 2, mixture: 'honest', madeAhead: 0 },
     });
     try {
       await announcer.send(PER_SECOND);
