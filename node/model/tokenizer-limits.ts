@@ -38,7 +38,7 @@ export function checkTokenIds(tokenizerJson: Json): void {
   if (wrong === undefined && !ids.includes(undefined)) return;
   throw new SwarmError(
     'MODEL_FILE_CORRUPT',
-    `tokenizer.json gives a token the id ${String(wrong)}, not a whole number below ${below}. Fetch it again, or use another model.`,
+    `tokenizer.json gives a token the id ${JSON.stringify(wrong)?.slice(0, 80)}, not a whole number below ${below}. Fetch it again, or use another model.`,
     { tokens, below },
   );
 }

@@ -1,5 +1,5 @@
 // Every decoder of strangers' bytes under a million hostile inputs (`--inputs N`), several at once (`--threads N`), two rows a
-// decoder. Ends with the input that broke one. The rows are kept figures of one run: the most that one call allocated, the slowest.
+// decoder. What broke one is told at once, and the run fails at its end. The rows are kept figures of one run: the most that one call allocated, the slowest.
 
 import { Worker } from 'node:worker_threads';
 import type { FuzzReport } from '../support/fuzz/run.ts';
@@ -33,15 +33,22 @@ async function run({ inputs, threads, note }: BenchContext): Promise<readonly Ro
     .toSorted((a, b) => a.maxBytes - b.maxBytes)
     .map(({ name }) => name);
   const reports = new Map<string, FuzzReport>();
+  const broken: Error[] = [];
   const takeTurns = async (): Promise<void> => {
     for (let name = waiting.pop(); name !== undefined; name = waiting.pop()) {
       const startMs = performance.now();
-      const report = await fuzzInThread(name, inputs ?? INPUTS);
-      reports.set(name, report);
-      note(told(report, (performance.now() - startMs) / 1000));
+      try {
+        const report = await fuzzInThread(name, inputs ?? INPUTS);
+        reports.set(name, report);
+        note(told(report, (performance.now() - startMs) / 1000));
+      } catch (error) {
+        broken.push(error as Error);
+        note(`  ${name}: broke\n${String(error)}`);
+      }
     }
   };
   await Promise.all(Array.from({ length: threads }, takeTurns));
+  if (broken.length > 0) throw new AggregateError(broken, `${broken.length} decoders broke`);
   return names.flatMap((name) => {
     const { growthBytes, slowestMs } = reports.get(name)!;
     return [

@@ -97,8 +97,8 @@ const wordLevel = (vocab: object, replaced: object = {}) => ({
 test('ids that a file of a kilobyte would fill the memory with are refused, holes that are in use are not', () => {
   const corrupt = { code: 'MODEL_FILE_CORRUPT', message: /gives a token the id/ };
   assert.equal(createTokenizer(wordLevel({ a: 0, b: 60_000 }), {}).vocabSize, 60_001);
-  for (const id of [3_000_000_000, 70_000, -1, 0.5, '1', null]) {
-    assert.throws(() => createTokenizer(wordLevel({ a: 0, b: id }), {}), corrupt, String(id));
+  for (const id of [3_000_000_000, 70_000, -1, 0.5, '1', null, [{ toString: 1 }]]) {
+    assert.throws(() => createTokenizer(wordLevel({ a: 0, b: id }), {}), corrupt, JSON.stringify(id));
     assert.throws(() => createTokenizer(wordLevel({ a: 0 }, { added_tokens: [{ id, content: 'b' }] }), {}), corrupt);
   }
 });
