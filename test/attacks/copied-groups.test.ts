@@ -11,7 +11,10 @@ import { attack, forge, type Scene } from './support.ts';
 
 attack('an announcement sent again is judged once', async (scene) => {
   const group = scene.lie(0, {});
-  await scene.judge(group, group, group);
+  for (let i = 0; i < 3; i++) await scene.announce(group);
+  assert.equal(scene.verdictOn(group), null, 'it still waits');
+  await scene.settle();
+  await scene.judge(group, group);
   assert.equal(scene.verdictsOn(group).length, 1);
   assert.equal(scene.verifier.stats().announced, 1);
 });

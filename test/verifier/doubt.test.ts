@@ -143,16 +143,26 @@ test('a recheck counts for nobody’s slack, and a peer whose slack is used up i
   });
 });
 
-test('our own SLACK_ABUSED, a fact about many groups, bears out nobody’s rejection of one sequence', async () => {
+test('our own SLACK_ABUSED, a fact about many groups, bears out and contradicts nobody who judged this one', async () => {
   await withRunning({}, async (running, other) => {
     await other.commit(0);
     const group = makeGroup(running.context, newPeer(), 0);
+    const whole = otherVerifier(running);
+    let sampled = otherVerifier(running);
+    while (choiceOf(sampled.secretOf(0), group.message.id, GROUP_SIZE).sequence !== 0) sampled = otherVerifier(running);
+    for (const each of [whole, sampled]) await each.commit(0);
+    await whole.accept(group);
+    await sampled.accept(group, 1);
     running.verifier.standing.countSlack(group.message.peerIdString, 100, 20);
     await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1, position: 0 });
     await running.announce(group);
     await running.settle();
     assert.equal(running.verdictOn(group), 'reject SLACK_ABUSED');
-    assert.deepEqual([other.standing().confirmed, other.standing().contradicted], [0, 0]);
+    assert.equal(running.verdictsOn(group)[0]!.evidence!.sequence, 0);
+    await sampled.show(0);
+    for (const { standing } of [other, whole, sampled]) {
+      assert.deepEqual([standing().confirmed, standing().contradicted], [0, 0]);
+    }
     assert.equal(running.verifier.doubts().unsettled, 1);
   });
 });
@@ -173,6 +183,66 @@ test('a recheck that was not possible is made when the next verifier asks for it
     await second.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
     await running.settle();
     assert.deepEqual([running.verifier.doubts().refuted, second.isSilenced()], [1, true]);
+  });
+});
+
+test('what two verifiers say of one sequence is looked into once, and holds for both', async () => {
+  await withRunning({}, async (running, other) => {
+    const group = makeGroup(running.context, newPeer(), 0);
+    await running.announce(group);
+    await running.settle();
+    const before = running.engine.replays.length;
+    const liars = [other, otherVerifier(running)];
+    for (const liar of liars) await liar.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    assert.deepEqual([running.engine.replays.length - before, running.verifier.doubts().refuted], [1, 2]);
+    assert.deepEqual(
+      liars.map((liar) => liar.isSilenced()),
+      [true, true],
+    );
+  });
+});
+
+test('what is said of a quarantined peer’s groups is not looked into', async () => {
+  await withRunning({}, async (running, other) => {
+    const peer = newPeer();
+    const [good, bad] = [
+      makeGroup(running.context, peer, 0),
+      makeGroup(running.context, peer, 1, 0, {
+        announcement: (truth) => ({ ...truth, rewards: truth.rewards.map((reward) => reward + 1) }),
+      }),
+    ];
+    for (const group of [good, bad]) await running.announce(group);
+    await running.settle();
+    assert.deepEqual([good, bad].map(running.verdictOn), ['ignore QUARANTINED', 'reject REWARD_MISMATCH']);
+    const before = running.engine.replays.length;
+    await other.reject(good, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    const { waiting, refuted, unsettled } = running.verifier.doubts();
+    assert.deepEqual([waiting, refuted, unsettled, running.engine.replays.length - before], [0, 0, 0, 0]);
+  });
+});
+
+test('those whose word has counted are heard first', async () => {
+  await withRunning({}, async (running, known) => {
+    await known.commit(0);
+    const groups = [0, 1, 2, 3].map(() => makeGroup(running.context, newPeer(), 0));
+    await known.accept(groups[0]!);
+    for (const group of groups) await running.announce(group);
+    await running.settle();
+    assert.equal(known.standing().confirmed, 1);
+    const replay = Promise.withResolvers<void>();
+    running.engine.beforeReplay = () => replay.promise;
+    const liars = [otherVerifier(running), otherVerifier(running), known];
+    for (const [i, liar] of liars.entries()) await liar.reject(groups[i + 1]!, 'LOGPROB_DRIFT', { sequence: 1 });
+    await running.settle();
+    replay.resolve();
+    await running.settle();
+    const silenced = running.lines.filter(({ level }) => level === 'warn').map(({ context }) => context);
+    assert.deepEqual(
+      silenced.map((context) => 'verifier' in context && context.verifier),
+      [0, 2, 1].map((i) => liars[i]!.keyPair.peerIdString),
+    );
   });
 });
 

@@ -311,6 +311,23 @@ test('what another replay of this process rejects is taken back, told, and held 
       ],
     );
     assert.equal(running.verdictsOn(third!)[0]!.sequencesReplayed, GROUP_SIZE, 'on probation again');
+    // An exact one quarantines; nothing is left to be held against its peer then.
+    await running.verifier.refute(third!.message.idHex, reject('REWARD_MISMATCH'));
+    await running.verifier.refute(first!.message.idHex, refuted);
+    assert.deepEqual([first!, third!].map(running.verdictOn), ['ignore QUARANTINED', 'reject REWARD_MISMATCH']);
+    assert.equal(running.verifier.standing.of(peer.peerIdString).rejectedGroups, 2);
+    // What has no answer yet gets this one, and no other.
+    const early = makeGroup(context, newPeer(), 0);
+    await running.announce(early, { withBody: false });
+    await running.settle();
+    await running.verifier.refute(early.message.idHex, refuted);
+    await running.give(early);
+    await running.settle(1000);
+    assert.deepEqual(
+      running.verdictsOn(early).map(({ code }) => code),
+      ['REPLAY_MISMATCH'],
+    );
+    assert.equal(running.verifier.stats().waiting, 0);
   });
 });
 

@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
-import { ACCEPT } from '../../node/protocol/check.ts';
+import { ACCEPT, type CheckAnswer, reject } from '../../node/protocol/check.ts';
 import { createKeyPair } from '../../node/protocol/keys.ts';
 import type { PeerIdString } from '../../node/protocol/ports.ts';
 import { decodeVerdict, encodeVerdict, type Verdict } from '../../node/protocol/verdict.ts';
 import { createAcceptances, MAX_ACCEPTANCES_EACH } from '../../verifier/acceptances.ts';
+import { LATE_STEPS } from '../../verifier/checks/stage-zero.ts';
 import { limitsOf } from '../../verifier/checks/subject.ts';
 import { type Commitments, createCommitments } from '../../verifier/commitments.ts';
 import { createRoom } from '../../verifier/room.ts';
@@ -62,6 +63,17 @@ test('a room holds no more than it may, in all and of each, whatever is said', (
   );
 });
 
+test('in a full room only what strangers said makes room, for strangers where it is idle', () => {
+  const [a, b, c, d] = ['a', 'b', 'c', 'd'] as [PeerIdString, PeerIdString, PeerIdString, PeerIdString];
+  const full = { max: 2, maxEach: 2, isStranger: (each: PeerIdString) => each > 'b' };
+  const room = createRoom<string>({ ...full, isIdle: (subject) => subject < '3' });
+  assert.deepEqual([room.add(a, '1', 'a1'), room.add(c, '2', 'c2')], [true, true]);
+  assert.deepEqual([room.add(d, '3', 'd3'), room.all()], [true, ['a1', 'd3']], 'c’s was idle');
+  assert.deepEqual([room.add(c, '2', 'c2'), room.all()], [false, ['a1', 'd3']], 'd’s is not, a is no stranger');
+  assert.deepEqual([room.add(b, '4', 'b4'), room.all()], [true, ['a1', 'b4']]);
+  assert.deepEqual([room.add(b, '5', 'b5'), room.all()], [false, ['a1', 'b4']]);
+});
+
 /** An acceptance of a group, known by its number. */
 function acceptance(group: number | string): Verdict {
   const { recipeId } = context.recipe;
@@ -72,13 +84,15 @@ function acceptance(group: number | string): Verdict {
   };
 }
 
+/** Whatever secret a verdict names is its signer's. */
+const committed: Commitments = {
+  ...{ hear: () => false, areOf: () => true, secretOf: () => null, forgetBefore: () => undefined },
+};
+
 test('acceptances of groups that nobody knows fill their verifier’s own room, and a crowd’s not that of who was confirmed', () => {
-  const commitments: Commitments = {
-    ...{ hear: () => false, areOf: () => true, secretOf: () => null, forgetBefore: () => undefined },
-  };
   let answer: typeof ACCEPT | null = null;
   const acceptances = createAcceptances(
-    { commitments, ledger: { answerOn: () => answer, job: () => null }, standings: { isStranger } },
+    { commitments: committed, ledger: { answerOn: () => answer, job: () => null }, standings: { isStranger } },
     { pMin: 0.1, groupSize: 4 },
   );
   const real = acceptance('real');
@@ -104,6 +118,21 @@ test('acceptances of groups that nobody knows fill their verifier’s own room, 
   acceptances.forgetBefore(3);
   acceptances.theirs(stranger(20), real);
   assert.deepEqual(confirmed(), [stranger(20)], 'room again');
+});
+
+test('an acceptance counts at most once each way, however often we answer for its group', () => {
+  let answer: CheckAnswer | null = null;
+  const acceptances = createAcceptances(
+    { commitments: committed, ledger: { answerOn: () => answer, job: () => null }, standings: { isStranger } },
+    { pMin: 0.1, groupSize: 4 },
+  );
+  const said = acceptance('real');
+  acceptances.theirs(known, said);
+  const found = [ACCEPT, ACCEPT, reject('REWARD_MISMATCH'), reject('REWARD_MISMATCH'), ACCEPT].map((each) => {
+    answer = each;
+    return acceptances.ours(toHex(said.groupId)).map(({ is }) => is);
+  });
+  assert.deepEqual(found, [['confirmed'], [], ['contradicted'], [], []]);
 });
 
 test('a verifier stands behind one secret a step; a crowd’s do not take the place of who was confirmed', () => {
@@ -135,6 +164,12 @@ test('a verifier stands behind one secret a step; a crowd’s do not take the pl
     [false, true, false],
   );
   assert.deepEqual(commitments.secretOf(named('first')), sha256('first'));
+  // As long as verdicts of its step pass, a secret has no successor.
+  commitments.forgetBefore(LATE_STEPS);
+  commit(stranger(0), 'second');
+  assert.equal(commitments.areOf(stranger(0), named('first')), true);
+  commitments.forgetBefore(LATE_STEPS + 1);
+  assert.equal(commitments.areOf(stranger(0), named('first')), false);
   for (let i = 2; i < 20_000; i++) commit(stranger(i), `${i}`, i % 16);
   commit(known, 'known');
   assert.equal(commitments.areOf(stranger(19_999), named('19999', 19_999 % 16)), false, 'turned away');
