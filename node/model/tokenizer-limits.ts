@@ -1,5 +1,6 @@
 // What is asked of a tokenizer.json before the tokenizer package sees it: it may be a stranger's, whose recipe names it. The package
-// fills a table up to the largest id, so one id of 3 000 000 000 in a file of a kilobyte stops the thread (measured: for minutes).
+// fills a table up to the largest id, so one id of 3 000 000 000 in a file of a kilobyte stops the thread (measured: for minutes); so does
+// a token whose text is an object with such a length.
 
 import { SwarmError } from '../protocol/errors.ts';
 
@@ -27,11 +28,20 @@ function idsOf({ model, added_tokens: added }: Json): { readonly ids: readonly u
   };
 }
 
+/** Whether all tokens that are added have a text. */
+function haveTexts({ added_tokens: added }: Json): boolean {
+  const extra: readonly unknown[] = Array.isArray(added) ? added : [];
+  return extra.every((token) => !isObject(token) || typeof token.content === 'string');
+}
+
 /**
- * Refuses a tokenizer whose ids are none, or far more than its tokens.
+ * Refuses a tokenizer whose ids are none, or far more than its tokens, and added tokens without a text.
  * @throws {SwarmError} MODEL_FILE_CORRUPT
  */
-export function checkTokenIds(tokenizerJson: Json): void {
+export function checkTokens(tokenizerJson: Json): void {
+  if (!haveTexts(tokenizerJson)) {
+    throw new SwarmError('MODEL_FILE_CORRUPT', 'tokenizer.json adds a token that has no text. Use another model.', {});
+  }
   const { ids, tokens } = idsOf(tokenizerJson);
   const below = Math.min(MAX_TOKENS, MAX_IDS_A_TOKEN * tokens + MAX_SPARE_IDS);
   const wrong = ids.find((id) => typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= below);

@@ -10,7 +10,7 @@ import { SwarmError } from '../protocol/errors.ts';
 import { type ChatMessage, type ChatTemplate, createChatTemplate } from './chat-template.ts';
 import { createTimeLimit, TimeLimitError } from './time-limit.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
-import { checkTokenIds } from './tokenizer-limits.ts';
+import { checkTokens } from './tokenizer-limits.ts';
 
 /** How long a tokenizer may take, far more than honest ones need on a busy machine, and less than peers wait for an answer. */
 export interface TokenizerLimits {
@@ -107,7 +107,7 @@ export function createTokenizer(
   tokenizerConfig: Json,
   limits: TokenizerLimits = LIMITS,
 ): Tokenizer {
-  checkTokenIds(tokenizerJson);
+  checkTokens(tokenizerJson);
   const guarded = createGuard();
   // Its normalizer, regular expressions and all, runs over the texts of added tokens here.
   const inner = guarded(limits.loadMs, () => new HuggingFaceTokenizer(tokenizerJson, tokenizerConfig));

@@ -103,6 +103,11 @@ test('ids that a file of a kilobyte would fill the memory with are refused, hole
   }
 });
 
+test('an added token whose text is none, but says how long it is, is refused', () => {
+  const added_tokens = [{ id: 1, content: { length: 4_294_967_295 } }];
+  assert.throws(() => createTokenizer(wordLevel({ a: 0 }, { added_tokens }), {}), { code: 'MODEL_FILE_CORRUPT' });
+});
+
 test('what the package cannot do with a file has a code also when text comes', () => {
   const pre_tokenizer = { type: 'Split', pattern: { Regex: 'a' }, behavior: 7, invert: false };
   const made = createTokenizer(wordLevel({ a: 0 }, { pre_tokenizer }), {});

@@ -53,7 +53,7 @@ export const tokenizerFiles: FuzzTarget = {
   name: 'tokenizer files',
   maxBytes: 64 * 1024,
   allows: { base: 24 * MIB, factor: 2_000 },
-  codes: ['MALFORMED', 'MODEL_FILE_CORRUPT', 'TEXT_NOT_ENCODABLE'],
+  codes: ['MALFORMED', 'MODEL_FILE_CORRUPT', 'TEXT_NOT_ENCODABLE', 'TOKENIZER_TOO_SLOW'],
   mutate: jsonMutator(),
   seeds: () => seeds().map((each) => utf8(JSON.stringify(each))),
   decode(bytes) {
@@ -63,7 +63,7 @@ export const tokenizerFiles: FuzzTarget = {
     } catch {
       return 'MALFORMED';
     }
-    const made = createTokenizer(Object(files?.tokenizer), Object(files?.config));
+    const made = createTokenizer(Object(files?.tokenizer), Object(files?.config), { loadMs: 1_000, textMs: 1_000 });
     return made.decode([...made.encode('ab d3e2', { addSpecialTokens: true }), 0, 5]);
   },
 };
