@@ -49,7 +49,7 @@ test('added tokens: a tokenizer that is never done is not made', options, () => 
 });
 
 test('a role does not begin with such a tokenizer', options, async () => {
-  const tokenizer = made({ pre_tokenizer: { ...SPLIT, pattern: { Regex: '(?:(?:.|\\n)+)+\\u0000' } } });
+  const tokenizer = made({ pre_tokenizer: { ...SPLIT, pattern: { Regex: '(?:(?:(?:.|\\n)+)+)+\\u0000' } } });
   const followed = { known: { resolved: testRecipe() }, tokenizer: async () => tokenizer };
   const waiting = waitForTokenizer(followed as unknown as FollowedRecipe, AbortSignal.timeout(20_000));
   await assert.rejects(waiting, TOO_SLOW);

@@ -147,7 +147,15 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
   await t.test('from outside, as an observer: the same', async () => {
     const join = joined.filter((flag, i) => flag !== '--threads' && joined[i - 1] !== '--threads');
     const before = new Set(await observerFolders());
-    const status = (await lab.ask(['status', ...join])) as Status;
+    const seen = await withObserver({ network: 'ring', join: [joined.at(-1)!], loopback: true }, async (handlers) => ({
+      status: (await handlers.status({})) as unknown as Status,
+      peers: (await handlers.peers({})) as readonly { peer: string; connected: boolean }[],
+      recipes: (await handlers.recipes({})) as Recipes,
+      weights: (await handlers.weights({ limit: 20 })) as readonly WeightsRow[],
+      rollouts: (await handlers.rollouts({ limit: 20 })) as readonly RolloutRow[],
+      verdicts: (await handlers.verdicts({ limit: 20 })) as readonly VerdictRow[],
+    }));
+    const { status } = seen;
     const [recipe] = (await askUntil<Status>(lab, 'trainer', 'status', () => true)).recipes;
     assert.deepEqual([status.running, status.role, status.network], [true, 'observer', 'ring']);
     assert.ok(status.connectedPeers >= 1);
@@ -158,14 +166,6 @@ test('the ring turns, and every command shows what is true', { timeout: 300_000 
     const readyStep = status.recipes[0]!.readyStep;
     // It takes an older policy first where that is what came first; never one that the trainer has not made.
     assert.ok(readyStep !== null && readyStep >= 0 && readyStep <= recipe!.readyStep!, `${readyStep}`);
-
-    const seen = await withObserver({ network: 'ring', join: [joined.at(-1)!], loopback: true }, async (handlers) => ({
-      peers: (await handlers.peers({})) as readonly { peer: string; connected: boolean }[],
-      recipes: (await handlers.recipes({})) as Recipes,
-      weights: (await handlers.weights({ limit: 20 })) as readonly WeightsRow[],
-      rollouts: (await handlers.rollouts({ limit: 20 })) as readonly RolloutRow[],
-      verdicts: (await handlers.verdicts({ limit: 20 })) as readonly VerdictRow[],
-    }));
     assert.ok(seen.peers.some((row) => row.peer === trainerPeer && row.connected));
     assert.ok(seen.peers.every((row) => [trainerPeer, ...peers].includes(row.peer)));
     assert.deepEqual(
