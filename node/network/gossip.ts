@@ -50,6 +50,8 @@ export function createGossip(components: {
   const wanted = new Map<string, Validate>();
   let unheard: { readonly topic: string; readonly data: Uint8Array }[] = [];
   const timers = new Set<NodeJS.Timeout>();
+  /** messages that are being checked: a stop waits for them, since what they read may close next */
+  const checks = new Set<Promise<TopicValidatorResult>>();
   let isStarted = false;
 
   async function send(topic: string, data: Uint8Array): Promise<number> {
@@ -98,7 +100,11 @@ export function createGossip(components: {
   }
 
   function begin(topic: string, validate: Validate): void {
-    pubsub.topicValidators.set(topic, (peer, message) => resultOf(logger, validate, message, peer.toString()));
+    pubsub.topicValidators.set(topic, (peer, message) => {
+      const check = resultOf(logger, validate, message, peer.toString()).finally(() => checks.delete(check));
+      checks.add(check);
+      return check;
+    });
     pubsub.subscribe(topic);
   }
 
@@ -127,6 +133,7 @@ export function createGossip(components: {
       pubsub.removeEventListener('subscription-change', onSubscriptions);
       for (const timer of timers) clearTimeout(timer);
       for (const topic of wanted.keys()) pubsub.topicValidators.delete(topic);
+      await Promise.all(checks);
     },
   };
 }

@@ -2,12 +2,15 @@
 
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import { ACCEPT, ignore, reject } from '../../../node/protocol/check.ts';
+import type { GossipSub } from '@chainsafe/libp2p-gossipsub';
+import { createGossip } from '../../../node/network/gossip.ts';
+import { ACCEPT, type CheckAnswer, ignore, reject } from '../../../node/protocol/check.ts';
 import { until } from '../../support/until.ts';
 import {
   all,
   createMemoryRecords,
   createSwarm,
+  createTestLogger,
   groupPayload,
   manifestPayload,
   RECIPE,
@@ -134,6 +137,28 @@ describe('gossip', { timeout: 60_000 }, () => {
     await stopped;
     assert.deepEqual(told, ['to', 'relay']);
     assert.equal((await all(stored.entries())).length, 2);
+  });
+
+  it('is checked to its end before gossip has stopped: what a check reads may close next', async () => {
+    const topicValidators: GossipSub['topicValidators'] = new Map();
+    const nothing = (): void => {};
+    const unused = { subscribe: nothing, addEventListener: nothing, removeEventListener: nothing };
+    const pubsub = { topicValidators, ...unused } as unknown as GossipSub;
+    const gossip = createGossip({ pubsub, admit: (_, count) => count, logger: createTestLogger() });
+    const checked = Promise.withResolvers<CheckAnswer>();
+    gossip.subscribe('topic', () => checked.promise);
+    await gossip.start();
+    type Asked = Parameters<NonNullable<ReturnType<typeof topicValidators.get>>>;
+    const [peer, message] = ['peer', { topic: 'topic', data: new Uint8Array() }] as unknown as Asked;
+    const answered = topicValidators.get('topic')!(peer, message);
+    const ended: string[] = [];
+    const stopped = gossip.stop().then(() => ended.push('stop'));
+    await new Promise(setImmediate);
+    ended.push('check');
+    checked.resolve(ACCEPT);
+    await stopped;
+    assert.deepEqual(ended, ['check', 'stop']);
+    assert.equal(await answered, 'accept');
   });
 
   it('parks what came too early and takes it when its time has come', async () => {

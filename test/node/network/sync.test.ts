@@ -51,9 +51,11 @@ describe('sync', { timeout: 60_000 }, () => {
       bootstrap: [old.host.addresses()[0]!],
       settings: { stageZero: { group: hear, manifest: hear, offer: hear } },
     });
+    let kept = 0;
+    late.inbox.on('group', () => kept++);
     await until(() => heard.length === 1, 'the offer came');
     await late.inbox.follow(RECIPE);
-    await until(() => heard.length >= 8, 'the past came');
+    await until(() => heard.length >= 8 && kept === 2, 'the past came, and is stored');
     assert.deepEqual(heard.slice(1), [...[0, 1, 2, 3, 4].map((step) => `manifest ${step}`), 'group 3', 'group 4']);
     assert.equal((await all(late.inbox.stored('group', RECIPE))).length, 2);
     await late.sync.ask(old.host.peerId);
