@@ -115,6 +115,14 @@ export function createLedger(
     await dropAll(job.peer);
   };
 
+  /** The answer to a job that has none; what it means for its peer. */
+  const close = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
+    // Somebody else's quarantine or equivocation may have been final while this one was replayed.
+    const isGone = standing.isQuarantined(job.peer, job.announcement.policyStep) && answer.answer !== 'ignore';
+    const final = isGone ? ignore('QUARANTINED') : answer;
+    if (await finish(job, final, sequencesReplayed)) await remember(job, final, sequencesReplayed);
+  };
+
   return {
     counters,
     recall(verdict) {
@@ -142,16 +150,11 @@ export function createLedger(
     job: (groupIdHex) => jobs.get(groupIdHex) ?? null,
     answerOn: (groupIdHex) => answers.get(groupIdHex) ?? null,
     waiting: () => [...jobs.values()].filter((job) => job.state !== 'final'),
-    async close(job, answer, sequencesReplayed) {
-      // Somebody else's quarantine or equivocation may have been final while this one was replayed.
-      const isGone = standing.isQuarantined(job.peer, job.announcement.policyStep) && answer.answer !== 'ignore';
-      const final = isGone ? ignore('QUARANTINED') : answer;
-      if (await finish(job, final, sequencesReplayed)) await remember(job, final, sequencesReplayed);
-    },
+    close,
     async refute(groupIdHex, answer, sequencesReplayed) {
       const job = jobs.get(groupIdHex);
       if (job === undefined || standing.isQuarantined(job.peer, job.announcement.policyStep)) return;
-      if (job.state !== 'final') return await this.close(job, answer, sequencesReplayed);
+      if (job.state !== 'final') return await close(job, answer, sequencesReplayed);
       if (answers.get(groupIdHex)?.answer === 'reject') return;
       await publish(job, answer, sequencesReplayed);
       await remember(job, answer, sequencesReplayed);
