@@ -85,7 +85,7 @@ test('a demo of one step: plain lines, a result that adds up, a data directory',
 test('Ctrl-C while a demo starts stops what has been started', { timeout: 120_000 }, async (t) => {
   const lab = await murmurLab(t);
   const dir = join(lab.dir, 'demo');
-  const { code, stderr } = await lab.run(['demo', '--data-dir', dir], { interruptOn: 'Starting a swarm' });
+  const { code, stderr } = await lab.run(['demo', '--data-dir', dir], { interruptOn: 'Starting 6 processes' });
   assert.equal(code, 130, stderr);
   assert.deepEqual(await endedProcesses(lab, dir), ['trainer']);
 });

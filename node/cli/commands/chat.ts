@@ -50,7 +50,8 @@ export function chatCommand(): Command {
       'after',
       `
 A line is a turn. Ctrl-C stops an answer, Ctrl-D leaves, /new forgets what was said. Lines of a pipe are asked one after
-another; --json prints a line for each answer. A turn is read behind the turns before it, which are kept on the CPU. A model without a chat template is given each line as it is, to go on from.
+another; --json prints a line for each answer. On the CPU only what a turn adds to those before it is read. A model without
+a chat template is given each line as it is, to go on from.
 Sampling is as the recipe or the model's generation_config.json says, else at temperature 0.7, top-p 0.95.
 
 ${MODEL_HELP}

@@ -19,7 +19,7 @@ import { bytesAtMost, type SwarmSize, swarmSize } from './size.ts';
 /** Policy steps after which a demo ends when the recipe does not say. */
 const MAX_STEPS = 120;
 const ARROWS_TEXT =
-  'Follow the arrows: in ad,bf,ca,de,eb,fc:a3= go 3 hops from a. Thinking first (<d2e1b0>b) is right, blurting (b) is mostly wrong.';
+  'Follow the arrows: in ad,bf,ca,de,eb,fc:a3= go three hops from a.\nThinking first (<d2e1b0>b) is right, blurting (b) is mostly wrong.';
 
 function goalFor({ goal, recipe }: DemoOptions): Goal {
   if (goal !== undefined) return fixedGoal(goal);
@@ -38,9 +38,10 @@ function greeting(
   const count = size.nodes + (options.liar ? 3 : 2);
   const what = options.recipe === ARROWS ? ARROWS_TEXT : `${recipe.name}: ${recipe.description.trim()}`;
   return [
-    `Starting a swarm of ${count} processes on 127.0.0.1: a trainer, a verifier, ${nodes}${liar} (seed ${told.seed}).`,
+    `Starting ${count} processes on 127.0.0.1: a trainer, a verifier, ${nodes}${liar}.`,
     what,
-    `Ctrl-C stops everything, twice at once. Logs and data: ${told.dataDir}`,
+    'Ctrl-C stops everything, twice at once. The first step takes longest.',
+    `Seed ${told.seed}. Logs and data: ${told.dataDir}`,
     '',
     '',
   ].join('\n');

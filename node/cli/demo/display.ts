@@ -6,6 +6,8 @@ import { type DemoState, type DemoSummary, goalOf, hopeless, LIAR, swarmTokensPe
 const CHART_ROWS = 8;
 const CHART_COLUMNS = 60;
 const SAMPLES_SHOWN = 4;
+/** Of a terminal that shows it all; on a lower one charts are half as high, and blank lines are left out. */
+const FULL_HEIGHT = 36;
 const ESC = '\u001b[';
 
 export interface Display {
@@ -31,8 +33,26 @@ function resample(points: readonly number[], columns: number): number[] {
   return Array.from({ length: columns }, (_, i) => points[Math.round((i * (points.length - 1)) / (columns - 1))] ?? 0);
 }
 
-/** The whole screen as lines. */
-export function renderScreen(state: DemoState, nowMs: number): string[] {
+/** What a swarm without a step is busy with. */
+function startingLine({ evaluations, nodes, verdicts }: DemoState): string {
+  if (evaluations.length === 0) return 'starting, and evaluating the model before it learns …';
+  const made = [...nodes.values()].reduce((sum, { groups }) => sum + groups, 0);
+  return `gathering the first batch: ${made} groups made, ${verdicts?.accepted ?? 0} accepted …`;
+}
+
+/** Breaks a line between words, where it is wider than a terminal. */
+export function wrapped(line: string, columns: number): string[] {
+  const lines = [''];
+  for (const word of line.split(/(?<= )/)) {
+    if (lines.at(-1)!.length + word.trimEnd().length > columns) lines.push('  ');
+    lines[lines.length - 1] += word;
+  }
+  return lines.map((each) => each.trimEnd().slice(0, columns));
+}
+
+/** The whole screen as lines. @param height rows of the terminal */
+export function renderScreen(state: DemoState, nowMs: number, height: number = FULL_HEIGHT): string[] {
+  const isLow = height < FULL_HEIGHT;
   const step = state.steps.at(-1);
   const evaluation = state.evaluations.at(-1);
   const first = state.evaluations[0];
@@ -41,15 +61,19 @@ export function renderScreen(state: DemoState, nowMs: number): string[] {
     `murmuration demo · ${seconds} s · policy step ${step?.policyStep ?? 0}`,
     '',
     `held-out accuracy ${format(evaluation?.accuracy)} (before ${format(first?.accuracy)}, goal ${format(goalOf(state) ?? undefined)}), completion ${format(evaluation?.completionTokensMean, 1)} tokens (before ${format(first?.completionTokensMean, 1)})`,
-    ...chart(state.evaluations.map((e) => e.accuracy)),
+    ...chart(
+      state.evaluations.map((e) => e.accuracy),
+      isLow ? CHART_ROWS / 2 : CHART_ROWS,
+    ),
     hopeless(state) ?? '',
     `reward of the trained groups ${format(step?.rewardMean)}`,
     ...chart(
       state.steps.map((s) => s.rewardMean),
-      4,
+      isLow ? CHART_ROWS / 4 : CHART_ROWS / 2,
     ),
     '',
   ];
+  if (step === undefined) lines.push(startingLine(state));
   if (step !== undefined) {
     const c = step.counts;
     lines.push(
@@ -58,7 +82,10 @@ export function renderScreen(state: DemoState, nowMs: number): string[] {
     );
   }
   lines.push(
-    `policy steps: ${[...state.policySteps].map(([name, at]) => `${name} ${at}`).join(' · ')}`,
+    `policy steps: ${[...state.policySteps]
+      .sort(([a], [b]) => a.localeCompare(b))
+      .map(([name, at]) => `${name} ${at}`)
+      .join(' · ')}`,
     '',
     ...liarLines(state),
     '',
@@ -69,7 +96,7 @@ export function renderScreen(state: DemoState, nowMs: number): string[] {
       .slice(-SAMPLES_SHOWN)
       .map((s) => `  step ${s.policyStep}: ${s.prompt}${s.completion}   reward ${s.reward}`),
   );
-  return lines;
+  return isLow ? lines.filter((line) => line !== '') : lines;
 }
 
 function liarLines(state: DemoState): string[] {
@@ -97,9 +124,11 @@ export function createScreenDisplay(state: DemoState, out: NodeJS.WriteStream): 
   const draw = (): void => {
     const width = out.columns ?? 100;
     const height = Math.max(10, (out.rows ?? 40) - 1);
-    const lines = renderScreen(state, Date.now()).slice(0, height);
+    const lines = renderScreen(state, Date.now(), height)
+      .flatMap((line) => wrapped(line, width - 1))
+      .slice(0, height);
     const up = drawn > 0 ? `${ESC}${drawn}A` : '';
-    out.write(`${up}${lines.map((line) => `${ESC}2K${line.slice(0, width - 1)}`).join('\n')}\n${ESC}0J`);
+    out.write(`${up}${lines.map((line) => `${ESC}2K${line}`).join('\n')}\n${ESC}0J`);
     drawn = lines.length;
   };
   const timer = setInterval(draw, 200);

@@ -120,6 +120,8 @@ function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: s
   return participant.inbox.on('verdict', (message, scope) => {
     if (scope !== recipeIdHex || message.peerIdString !== participant.keyPair.peerIdString) return;
     const verdict = decodeVerdict(message.payload);
+    // What is ignored was not judged: a caught peer's groups that wait, above all.
+    if (verdict.answer === 'ignore') return;
     const peerId = peerIdStringOf(verdict.peerId);
     const judgedOfPeer = (judged.get(peerId) ?? 0) + 1;
     judged.set(peerId, judgedOfPeer);
@@ -146,7 +148,9 @@ function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: s
 }
 
 function describeEvidence(evidence: Evidence | undefined): string {
-  return evidence === undefined ? 'no numbers apply' : cell(evidence);
+  if (evidence === undefined) return 'no numbers apply';
+  const { note, ...numbers } = evidence;
+  return note === undefined ? cell(numbers) : `${cell(numbers)} (${note})`.trimStart();
 }
 
 function sum(counts: Readonly<Record<string, number>>): number {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
-import { chart, createPlainDisplay, renderScreen, renderSummary } from '../../../../node/cli/demo/display.ts';
+import { chart, createPlainDisplay, renderScreen, renderSummary, wrapped } from '../../../../node/cli/demo/display.ts';
 import { applyEvent, createDemoState, type DemoState, LIAR, summarize } from '../../../../node/cli/demo/state.ts';
 import type { RoleEvent } from '../../../../node/cli/events.ts';
 import { evaluation, listening, quarantined, rejected, rollouts, sample, step } from './support.ts';
@@ -61,6 +61,34 @@ test('the screen shows accuracy, groups, policy steps, samples and the liar', ()
   assert.ok(after.includes('caught at ACTIVATION_MISMATCH × 1; quarantined'), after);
   assert.ok(after.includes('honest groups rejected: 0'));
   assert.ok(renderScreen(createDemoState(0), 0).length > 10);
+});
+
+test('before the first step it says what is waited for', () => {
+  const state = createDemoState(0);
+  assert.match(renderScreen(state, 1_000).join('\n'), /evaluating the model before it learns/);
+  applyEvent(state, 'trainer', evaluation(0, 0.5));
+  applyEvent(state, 'node-1', rollouts(4, 1_234));
+  assert.match(renderScreen(state, 1_000).join('\n'), /first batch: 4 groups made, 0 accepted/);
+  applyEvent(state, 'trainer', step(1));
+  assert.doesNotMatch(renderScreen(state, 1_000).join('\n'), /first batch/);
+});
+
+test('all of it fits a terminal of 24 rows and 80 columns, samples and the liar too', () => {
+  const state = busyState();
+  for (const name of ['trainer', 'verifier', 'node-2', 'node-3', LIAR]) {
+    applyEvent(state, name, { event: 'policy', recipeId: 'r', policyStep: 2, policyRoot: 'p' });
+  }
+  for (let k = 0; k < 4; k++) applyEvent(state, 'node-1', sample('<d2e1b0>b'));
+  const lines = renderScreen(state, 65_000, 23).flatMap((line) => wrapped(line, 79));
+  assert.ok(lines.length <= 23, `${lines.length} lines`);
+  assert.match(lines.at(-1)!, /reward 1$/);
+  assert.ok(lines.every((line) => line.length <= 79));
+});
+
+test('a line too wide is broken between words, and none of it is lost', () => {
+  assert.deepEqual(wrapped('one two  three', 9), ['one two', '  three']);
+  assert.deepEqual(wrapped('1.0 │ █ ▁', 20), ['1.0 │ █ ▁']);
+  assert.deepEqual(wrapped('', 20), ['']);
 });
 
 test('without a terminal there is a plain line for what matters, with names for peers', () => {
