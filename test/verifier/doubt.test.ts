@@ -6,7 +6,7 @@ import { toHex } from '../../node/protocol/bytes.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import { createRecheckBudget } from '../../verifier/recheck-budget.ts';
 import { choiceOf } from '../../verifier/secrets.ts';
-import { drifted, missed, SAMPLING, withRunning } from './support/doubting.ts';
+import { drifted, loseBodies, missed, SAMPLING, withRunning } from './support/doubting.ts';
 import { otherVerifier } from './support/other-verifier.ts';
 import { newDisk, startVerifier } from './support/running.ts';
 import {
@@ -213,8 +213,7 @@ test('rechecks that fail take the rest of their verifier’s budget: one a step'
     const groups = [0, 1].map(() => makeGroup(running.context, newPeer(), 0));
     for (const group of groups) await running.announce(group);
     await running.settle();
-    running.fetcher.peers.clear();
-    for (const group of groups) await running.store.delete(toHex(group.announcement.bodyHash));
+    await loseBodies(running, groups);
     for (const group of groups) await other.reject(group, 'LOGPROB_DRIFT', { sequence: 1 });
     await running.settle();
     const { waiting, unsettled } = running.verifier.doubts();
@@ -350,8 +349,7 @@ test('rejections beyond the budget wait for the next step', async () => {
     for (const group of groups) await running.announce(group);
     await running.settle();
     // Unsettled rather than refuted, so that the verifier may go on: the bodies are gone.
-    running.fetcher.peers.clear();
-    for (const group of groups) await running.store.delete(toHex(group.announcement.bodyHash));
+    await loseBodies(running, groups);
     for (const group of groups) await other.reject(group, 'REPLAY_MISMATCH', { sequence: 0 });
     await running.settle();
     assert.equal(running.verifier.doubts().waiting, 1);

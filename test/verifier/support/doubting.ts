@@ -1,6 +1,7 @@
 // A running verifier and another whose word it doubts: what tests of rejections and of acceptances share.
 
 import assert from 'node:assert/strict';
+import { toHex } from '../../../node/protocol/bytes.ts';
 import type { BodyContext } from '../../../verifier/checks/subject.ts';
 import { type OtherVerifier, otherVerifier } from './other-verifier.ts';
 import { type Running, startVerifier } from './running.ts';
@@ -42,4 +43,10 @@ export async function missed(running: Running): Promise<{ readonly group: MadeGr
     await running.settle();
     if (running.verdictOn(group) === 'accept') return { group, bad };
   }
+}
+
+/** Bodies that nobody has any more. */
+export async function loseBodies({ fetcher, store }: Running, groups: readonly MadeGroup[]): Promise<void> {
+  fetcher.peers.clear();
+  for (const group of groups) await store.delete(toHex(group.announcement.bodyHash));
 }
