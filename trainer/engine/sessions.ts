@@ -125,7 +125,7 @@ export interface Sessions {
   release(): Promise<void>;
 }
 
-/** 65 536 ids for 1024 tokens: only larger vocabularies pay for chunks, with one more product. */
+/** 58 254 ids for 1152 tokens: only larger vocabularies pay for chunks, with one more product. */
 const DEFAULT_LOGIT_BYTES = 256 << 20;
 /** Adapters leave the head as it is, so the way back reads nothing of the vocabulary's size: there, chunks cost no product. */
 const ADAPTER_LOGIT_BYTES = 32 << 20;

@@ -54,6 +54,9 @@ function sessionError(device: Device, cause: unknown): SwarmError {
  */
 const SPIN_US = '20';
 
+/** It would put a transposition that a graph asks for back into the product, where it is slow (trainer/autodiff/product.ts). */
+const UNWANTED_OPTIMIZERS = 'GemmTransposeFusion';
+
 /**
  * A session's options. It keeps no arena and no memory patterns: shapes change with every batch, and each new one would
  * add to both.
@@ -68,7 +71,10 @@ export function sessionOptions({ device = 'cpu', threads, spin = false }: Placem
     enableMemPattern: false,
     // A GPU's provider warns of every shape computation that stays on the CPU, and tells errors that are thrown anyway.
     logSeverityLevel: device === 'cpu' ? 3 : 4,
-    extra: { session: { intra_op: { allow_spinning: '1', ...(spin ? {} : { spin_duration_us: SPIN_US }) } } },
+    extra: {
+      session: { intra_op: { allow_spinning: '1', ...(spin ? {} : { spin_duration_us: SPIN_US }) } },
+      optimization: { disable_specified_optimizers: UNWANTED_OPTIMIZERS },
+    },
   };
 }
 

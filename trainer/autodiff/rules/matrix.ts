@@ -2,14 +2,15 @@
 //   op(A) = A:   ∂A = α·G·op(B)ᵀ        op(B) = B:   ∂B = α·op(A)ᵀ·G
 //   op(A) = Aᵀ:  ∂A = α·op(B)·Gᵀ        op(B) = Bᵀ:  ∂B = α·Gᵀ·op(A)
 
-import { type FusedMatMulOptions, fusedMatMul, gemm } from '../../../node/model/graph/ops.ts';
+import { type FusedMatMulOptions, fusedMatMul } from '../../../node/model/graph/ops.ts';
 import type { GraphNode, Value } from '../../../node/model/graph/value.ts';
+import { product } from '../product.ts';
 import { rule, sumToShape, type VjpRule } from '../rule.ts';
 
 type Product = (a: Value, b: Value, options: FusedMatMulOptions) => Value;
 
 function productGradients(
-  product: Product,
+  multiply: Product,
   g: Value,
   a: Value,
   b: Value,
@@ -17,11 +18,11 @@ function productGradients(
 ): readonly [Value, Value] {
   const { transA = false, transB = false, alpha = 1 } = options;
   const gradientA = transA
-    ? product(b, g, { transA: transB, transB: true, alpha })
-    : product(g, b, { transB: !transB, alpha });
+    ? multiply(b, g, { transA: transB, transB: true, alpha })
+    : multiply(g, b, { transB: !transB, alpha });
   const gradientB = transB
-    ? product(g, a, { transA: true, transB: transA, alpha })
-    : product(a, g, { transA: !transA, alpha });
+    ? multiply(g, a, { transA: true, transB: transA, alpha })
+    : multiply(a, g, { transA: !transA, alpha });
   return [sumToShape(gradientA, a.shape), sumToShape(gradientB, b.shape)];
 }
 
@@ -44,5 +45,5 @@ export const fusedMatMulRule: VjpRule = rule((g, [a, b], _y, node) =>
 // Y = op(A)·op(B) + bias:  ∂bias = G, summed over the axes it was repeated along
 export const gemmRule: VjpRule = rule((g, [a, b, bias], _y, node) => {
   const { transA, transB } = options(node);
-  return [...productGradients(gemm, g, a!, b!, { transA, transB }), bias ? sumToShape(g, bias.shape) : null];
+  return [...productGradients(product, g, a!, b!, { transA, transB }), bias ? sumToShape(g, bias.shape) : null];
 });
