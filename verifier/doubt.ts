@@ -113,7 +113,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
         logger.warn({ verifier, group: groupIdHex }, 'another verifier accepted a false group');
       const done =
         is === 'confirmed'
-          ? standings.confirm(verifier)
+          ? standings.confirm(verifier, now())
           : is === 'unexplained'
             ? standings.restart(verifier)
             : standings.contradict(verifier, { groupIdHex, policyStep: now(), silences: false });
@@ -157,7 +157,7 @@ export function createDoubt(components: DoubtComponents, init: DoubtInit): Doubt
 
   const confirm = async ({ verifier, verdict: { secretHash }, job }: Due): Promise<void> => {
     const { policyStep } = job.announcement;
-    if (commitments.areOf(verifier, { policyStep, secretHash })) await standings.confirm(verifier);
+    if (commitments.areOf(verifier, { policyStep, secretHash })) await standings.confirm(verifier, now());
   };
 
   const conclude = async (due: Due, result: RecheckResult | null): Promise<void> => {

@@ -1,6 +1,7 @@
 // What each other verifier has earned with this one: verdicts of its that our own checks confirmed or contradicted, and silence.
 // Source: design.md "Who trusts what" (a rejection that does not repeat silences its verifier for 14 steps; acceptances count
 // from verifiers whose verdicts one's own checks confirmed often enough).
+// Decay: what was confirmed halves every TRUST_HALF_LIFE_STEPS policy steps since the last confirmation, as a peer's trust does.
 // Invariants: one contradiction takes all standing at once, and makes it the slower to earn again; a change is on disk when its
 // promise resolves; however many keys speak, MAX_KEPT of them are remembered beside those that the recipe names.
 
@@ -8,6 +9,7 @@ import { fromHex, fromUtf8, utf8 } from '../node/protocol/bytes.ts';
 import { peerIdOfPublicKey, peerIdStringOf } from '../node/protocol/keys.ts';
 import type { PeerIdString, Records } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { TRUST_HALF_LIFE_STEPS } from './standing.ts';
 
 /** Confirmed verdicts that are worth a standing of one half. Our own: as many as a peer's probation has groups by default. */
 export const CONFIRMED_TO_HALF = 8;
@@ -25,7 +27,7 @@ export interface VerifierStanding {
   readonly confirmed: number;
   /** verdicts that our own check showed to be false */
   readonly contradicted: number;
-  /** 0 … 1: c / (c + CONFIRMED_TO_HALF · 4^n), c = confirmed since the last of n contradictions */
+  /** 0 … 1: c / (c + CONFIRMED_TO_HALF · 4^n), c = confirmed since the last of n contradictions, less what decayed */
   readonly standing: number;
   /** last policy step at which its verdicts do not count, null when it was never silenced */
   readonly silencedUntilStep: number | null;
@@ -42,7 +44,8 @@ export interface Contradiction {
 export interface VerifierStandings {
   /** reads what earlier runs wrote */
   open(): Promise<void>;
-  confirm(verifier: PeerIdString): Promise<void>;
+  /** @param policyStep the newest */
+  confirm(verifier: PeerIdString, policyStep: number): Promise<void>;
   /** @param how `policyStep`: the newest; `silences`: a rejection that did not repeat */
   contradict(verifier: PeerIdString, how: Contradiction): Promise<void>;
   /** takes standing without a count: what it said could not be explained, and is not shown to be false */
@@ -62,7 +65,9 @@ export interface VerifierStandings {
 interface State {
   readonly confirmed: number;
   readonly contradicted: number;
+  /** as of then */
   readonly confirmedSince: number;
+  readonly confirmedAtStep: number;
   readonly silencedUntilStep: number | null;
   readonly lastContradiction: string | null;
   readonly contradictedAtStep: number;
@@ -72,6 +77,7 @@ const NEW: State = {
   confirmed: 0,
   contradicted: 0,
   confirmedSince: 0,
+  confirmedAtStep: -1,
   silencedUntilStep: null,
   lastContradiction: null,
   contradictedAtStep: -1,
@@ -88,7 +94,14 @@ export function createVerifierStandings(
   const { records } = components;
   const prefix = `verifier/${recipeIdHex}/verifiers/`;
   const states = new Map<PeerIdString, State>();
+  /** the swarm's time, as far as it was told here */
+  let newestStep = 0;
   const stateOf = (verifier: PeerIdString): State => states.get(verifier) ?? NEW;
+  const confirmedSince = (verifier: PeerIdString): number => {
+    const state = stateOf(verifier);
+    const idleSteps = Math.max(0, newestStep - state.confirmedAtStep);
+    return state.confirmedSince * 2 ** (-idleSteps / TRUST_HALF_LIFE_STEPS);
+  };
   const forget = (verifier: PeerIdString): Promise<void> => {
     states.delete(verifier);
     return records.delete(prefix + verifier);
@@ -109,22 +122,29 @@ export function createVerifierStandings(
     await records.put(prefix + verifier, utf8(JSON.stringify(state)));
   };
   const describe = (verifier: PeerIdString): VerifierStanding => {
-    const { confirmedSince, contradictedAtStep: _, ...shown } = stateOf(verifier);
-    const half = CONFIRMED_TO_HALF * SLOWER_EACH ** Math.min(shown.contradicted, MAX_SLOWER);
-    return { verifier, ...shown, standing: confirmedSince / (confirmedSince + half) };
+    const { confirmed, contradicted, silencedUntilStep, lastContradiction } = stateOf(verifier);
+    const earned = confirmedSince(verifier);
+    const half = CONFIRMED_TO_HALF * SLOWER_EACH ** Math.min(contradicted, MAX_SLOWER);
+    const standing = earned / (earned + half);
+    return { verifier, confirmed, contradicted, standing, silencedUntilStep, lastContradiction };
   };
 
   return {
     async open() {
       for await (const [key, value] of records.entries({ gte: prefix, lt: `${prefix}\uffff` })) {
-        states.set(key.slice(prefix.length), { ...NEW, ...(JSON.parse(fromUtf8(value)) as Partial<State>) });
+        const state = { ...NEW, ...(JSON.parse(fromUtf8(value)) as Partial<State>) };
+        states.set(key.slice(prefix.length), state);
+        newestStep = Math.max(newestStep, state.confirmedAtStep, state.contradictedAtStep);
       }
     },
-    confirm(verifier) {
-      const { confirmed, confirmedSince } = stateOf(verifier);
-      return save(verifier, { confirmed: confirmed + 1, confirmedSince: confirmedSince + 1 });
+    confirm(verifier, policyStep) {
+      newestStep = Math.max(newestStep, policyStep);
+      const { confirmed } = stateOf(verifier);
+      const earned = confirmedSince(verifier) + 1;
+      return save(verifier, { confirmed: confirmed + 1, confirmedSince: earned, confirmedAtStep: newestStep });
     },
     contradict(verifier, { groupIdHex, policyStep, silences }) {
+      newestStep = Math.max(newestStep, policyStep);
       const { contradicted, silencedUntilStep } = stateOf(verifier);
       return save(verifier, {
         contradicted: contradicted + 1,
@@ -143,6 +163,7 @@ export function createVerifierStandings(
     of: describe,
     all: () => [...states.keys()].map(describe),
     async forgetBefore(policyStep) {
+      newestStep = Math.max(newestStep, policyStep);
       for (const [verifier, { confirmed, contradictedAtStep }] of [...states]) {
         if (confirmed > 0 || contradictedAtStep + silenceSteps >= policyStep) continue;
         await forget(verifier);

@@ -185,7 +185,7 @@ test('however many keys lie, so many are remembered; those named and those once 
   const standings = createVerifierStandings({ records }, recipe);
   const lie = { groupIdHex: '00', policyStep: 0, silences: true };
   await standings.contradict(trainer.peerIdString, lie);
-  await standings.confirm(known);
+  await standings.confirm(known, 1);
   for (let i = 0; i < MAX_STANDINGS + 10; i++) await standings.contradict(stranger(i), lie);
   assert.equal(standings.all().length, MAX_STANDINGS);
   let onDisk = 0;
