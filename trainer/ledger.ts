@@ -14,6 +14,9 @@ const FINAL_STATES: readonly FinalState[] = ['trained', 'rejected', 'stale', 'dr
 /** Steps after which rows leave the disk (spec/wire.md). */
 const KEEP_STEPS = 1_000;
 
+/** Policy steps beyond maxLag for which rows stay in memory. */
+export const KEEP_ROW_STEPS = 16;
+
 /** What is known of a group when it is announced. */
 export interface AnnouncedRow {
   /** hex */

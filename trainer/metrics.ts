@@ -76,6 +76,27 @@ export interface StepFacts {
   readonly counts: LedgerCounts;
 }
 
+/** A function that gives the milliseconds since it was last called. */
+export function stopwatch(nowMs: () => number): () => number {
+  let last = nowMs();
+  return () => {
+    const elapsed = nowMs() - last;
+    last += elapsed;
+    return elapsed;
+  };
+}
+
+/** Milliseconds of each part of a step, as its figures tell them. */
+export function stepSeconds(ms: Readonly<Record<`${keyof StepSeconds}Ms`, number>>): StepSeconds {
+  return {
+    waiting: ms.waitingMs / 1000,
+    replaying: ms.replayingMs / 1000,
+    updating: ms.updatingMs / 1000,
+    checkpointing: ms.checkpointingMs / 1000,
+    publishing: ms.publishingMs / 1000,
+  };
+}
+
 const MILLION = 1e6;
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 const mean = (values: readonly number[]): number => (values.length === 0 ? 0 : total(values) / values.length);

@@ -31,11 +31,8 @@ import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { createEarlyVerdicts } from './early-verdicts.ts';
 import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
-import type { ConsumedRecord, FinalState, Ledger } from './ledger.ts';
+import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
-
-/** Rows of the ledger stay in memory for maxLag + this many steps. */
-export const KEEP_ROW_STEPS = 16;
 
 export interface PoolComponents {
   readonly inbox: Inbox;

@@ -3,7 +3,7 @@
 
 import { SwarmError } from '../node/protocol/errors.ts';
 import type { CheckpointMeta, JsonValue } from './checkpoint.ts';
-import type { ConsumedRecord } from './ledger.ts';
+import { type ConsumedRecord, KEEP_ROW_STEPS } from './ledger.ts';
 
 /** A group that was trained on. */
 export interface ConsumedGroup {
@@ -26,6 +26,28 @@ export interface RunState {
   readonly lastConsumed: readonly string[];
   /** as far back as a group could come again */
   readonly consumed: readonly ConsumedGroup[];
+}
+
+/** The state after a batch was trained on. @param root hex root of the policy that came of it */
+export function nextState(
+  before: RunState,
+  groups: readonly Pick<ConsumedGroup, 'groupId' | 'policyStep'>[],
+  root: string,
+  staleness: { readonly publishEvery: number; readonly maxLagSteps: number },
+): RunState {
+  const trainStep = before.trainStep + 1;
+  const isDue = trainStep % staleness.publishEvery === 0 && root !== before.policyRoot;
+  const policy = isDue
+    ? { policyStep: before.policyStep + 1, policyRoot: root, parentRoot: before.policyRoot }
+    : { policyStep: before.policyStep, policyRoot: before.policyRoot, parentRoot: before.parentRoot };
+  const oldest = policy.policyStep - staleness.maxLagSteps - KEEP_ROW_STEPS;
+  const now = groups.map(({ groupId, policyStep }) => ({ groupId, policyStep, trainStep }));
+  return {
+    ...policy,
+    trainStep,
+    lastConsumed: groups.map(({ groupId }) => groupId),
+    consumed: [...before.consumed.filter(({ policyStep }) => policyStep >= oldest), ...now],
+  };
 }
 
 const corrupt = (what: string): SwarmError =>

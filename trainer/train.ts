@@ -13,37 +13,21 @@ import { isSwarmError } from '../node/protocol/errors.ts';
 import type { PolicySnapshot, TrainSequence, UpdateMetrics } from './engine/engine.ts';
 import { type Gathered, gatherBatch } from './gather.ts';
 import { advantages } from './grpo/advantages.ts';
-import { isDrifted } from './grpo/drifted.ts';
+import { braked } from './grpo/brakes.ts';
 import { LOSSES } from './grpo/losses.ts';
-import { type SampledLogprobs, steadyTokens } from './grpo/second-moment.ts';
-import { createLedger, type Ledger, type LedgerCounts } from './ledger.ts';
-import { type StepSeconds, stepMetrics } from './metrics.ts';
+import type { Ledger } from './ledger.ts';
+import { stepMetrics, stepSeconds, stopwatch } from './metrics.ts';
 import { offendersOf } from './non-finite.ts';
-import { createPool, KEEP_ROW_STEPS, type Pool } from './pool.ts';
-import { createPublication, type Publication } from './publication.ts';
-import { createReplays, type LearnGroup, type Replays } from './replay.ts';
-import { publishCurrent, resume } from './resume.ts';
-import { consumedRecord, metaOf, type RunState } from './run-state.ts';
+import type { Pool } from './pool.ts';
+import type { Publication } from './publication.ts';
+import type { LearnGroup, Replays } from './replay.ts';
+import { metaOf, nextState, type RunState } from './run-state.ts';
 import type { TrainerComponents, TrainerInit } from './trainer-ports.ts';
 
 const MILLION = 1e6;
 
-/** One trainer of one recipe. */
-export interface Trainer {
-  /** Takes up the newest checkpoint, or begins; publishes the policy it stands at. @throws CHECKPOINT_CORRUPT, DISK_FULL */
-  start(): Promise<void>;
-  /** Trains until `stop`, or until the recipe's last step. @returns why it ended */
-  run(): Promise<'stopped' | 'finished'>;
-  /** Gives up the step under way, unless its weights have learned already: that one becomes durable and is published. */
-  stop(): Promise<void>;
-  /** announces the end of the recipe */
-  close(): Promise<void>;
-  counts(): LedgerCounts;
-  state(): RunState;
-}
-
 /** What a step works with. */
-interface Run {
+export interface Run {
   readonly components: TrainerComponents;
   readonly init: TrainerInit;
   readonly ledger: Ledger;
@@ -56,7 +40,7 @@ interface Run {
 }
 
 /** One step of training, up to where only disk and network have to follow. Nothing, when the signal came first. */
-async function trainStep(run: Run, signal: AbortSignal): Promise<void> {
+export async function trainStep(run: Run, signal: AbortSignal): Promise<void> {
   const { components, init, state: before, settling } = run;
   const { recipe } = init.recipe;
   const time = stopwatch(components.clock.nowMs);
@@ -108,7 +92,7 @@ async function settle(run: Run, { before, gathered, policy, updatingMs, ...learn
   // A step that changed no bit of the policy is not published.
   const isPublished = state.policyStep > before.policyStep;
   if (isPublished) await publication.publish(state, policy.safetensors, checkpoint);
-  const seconds = inSeconds(gathered, updatingMs, checkpointingMs, time());
+  const seconds = stepSeconds({ ...gathered, updatingMs, checkpointingMs, publishingMs: time() });
   const metrics = stepMetrics({
     ...state,
     ...learned,
@@ -165,17 +149,6 @@ async function update(
   }
 }
 
-/** Leaves out what the policy has left behind: rollouts that were bad, and single tokens far from who sampled them. */
-function braked(
-  batch: readonly (TrainSequence & SampledLogprobs)[],
-  { maxDrift, maxSecondMoment }: { readonly maxDrift?: number; readonly maxSecondMoment?: number },
-): readonly TrainSequence[] {
-  const kept = batch.filter((each) => maxDrift === undefined || !isDrifted(each, each.logprobsOld, maxDrift));
-  if (maxSecondMoment === undefined) return kept;
-  const masks = steadyTokens(kept, maxSecondMoment);
-  return kept.map((each, i) => ({ ...each, mask: masks[i]! }));
-}
-
 /** Cuts a batch into at most `most` parts of at most `size`, as equal as can be; what does not fit is left out. */
 export function inParts<T>(batch: readonly T[], size: number, most: number): readonly (readonly T[])[] {
   const count = Math.min(most, Math.ceil(batch.length / size));
@@ -194,110 +167,4 @@ async function putAside({ components, init, pool, ledger }: Run, groups: readonl
   for (const groupId of offenders) pool.finish(groupId, 'dropped', 'nonFinite');
   pool.giveBack(groups.filter(({ groupId }) => !offenders.has(groupId)));
   await ledger.flush();
-}
-
-function nextState(
-  before: RunState,
-  groups: readonly LearnGroup[],
-  root: string,
-  staleness: { readonly publishEvery: number; readonly maxLagSteps: number },
-): RunState {
-  const trainStep = before.trainStep + 1;
-  const isDue = trainStep % staleness.publishEvery === 0 && root !== before.policyRoot;
-  const policy = isDue
-    ? { policyStep: before.policyStep + 1, policyRoot: root, parentRoot: before.policyRoot }
-    : { policyStep: before.policyStep, policyRoot: before.policyRoot, parentRoot: before.parentRoot };
-  const oldest = policy.policyStep - staleness.maxLagSteps - KEEP_ROW_STEPS;
-  const now = groups.map(({ groupId, policyStep }) => ({ groupId, policyStep, trainStep }));
-  return {
-    ...policy,
-    trainStep,
-    lastConsumed: groups.map(({ groupId }) => groupId),
-    consumed: [...before.consumed.filter(({ policyStep }) => policyStep >= oldest), ...now],
-  };
-}
-
-/** A trainer of one recipe, not started. */
-export function createTrainer(components: TrainerComponents, init: TrainerInit): Trainer {
-  const stopping = new AbortController();
-  const { recipe } = init.recipe;
-  const maxSteps = init.maxSteps ?? recipe.grpo.maxSteps ?? Number.POSITIVE_INFINITY;
-  const own = init.ownVerifier === undefined ? [] : [init.ownVerifier];
-  const verifiers = [...new Set([...recipe.verification.verifiers, ...own])];
-  let run: Run | null = null;
-  let running: Promise<unknown> = Promise.resolve();
-
-  async function begin(): Promise<Run> {
-    const { state, checkpoint } = await resume(components, init);
-    const ledger = createLedger(components.records, init.recipe.recipeIdHex);
-    const poolInit = { recipe: init.recipe, verifiers, requireVerdict: init.requireVerdict ?? true };
-    const pool = createPool({ ...components, ledger }, poolInit, consumedRecord(state));
-    await pool.start();
-    const publication = createPublication({ ...components, pool }, init);
-    const replays = createReplays(components, {
-      sampling: init.sampling,
-      replayConsumed: recipe.verification.replayConsumed,
-    });
-    const begun: Run = { components, init, ledger, pool, replays, publication, state, settling: Promise.resolve() };
-    await publishCurrent(components, publication, state, checkpoint);
-    return begun;
-  }
-
-  async function train(begun: Run): Promise<'stopped' | 'finished'> {
-    // What a stop gives up was not learned, or is not waited for.
-    const unlessStopped = (error: unknown): void => {
-      if (!(stopping.signal.aborted && isSwarmError(error, 'INTERRUPTED'))) throw error;
-    };
-    while (!stopping.signal.aborted && begun.state.policyStep < maxSteps) {
-      await trainStep(begun, stopping.signal).catch(unlessStopped);
-    }
-    await begun.settling.catch(unlessStopped);
-    if (begun.state.policyStep < maxSteps) return 'stopped';
-    if (init.closeAtEnd ?? true) await begun.publication.close();
-    return 'finished';
-  }
-
-  const begun = (): Run => {
-    if (run === null) throw new Error('start the trainer first');
-    return run;
-  };
-  return {
-    async start() {
-      run = await begin();
-    },
-    run() {
-      const result = train(begun());
-      running = result.catch(() => undefined);
-      return result;
-    },
-    async stop() {
-      stopping.abort();
-      components.engine.interrupt();
-      await running;
-      await run?.pool.stop();
-    },
-    close: () => begun().publication.close(),
-    counts: () => begun().ledger.counts(),
-    state: () => begun().state,
-  };
-}
-
-/** A function that gives the milliseconds since it was last called. */
-function stopwatch(nowMs: () => number): () => number {
-  let last = nowMs();
-  return () => {
-    const elapsed = nowMs() - last;
-    last += elapsed;
-    return elapsed;
-  };
-}
-
-function inSeconds(gathered: Gathered, updatingMs: number, checkpointingMs: number, publishingMs: number): StepSeconds {
-  return {
-    waiting: gathered.waitingMs / 1000,
-    replaying: gathered.replayingMs / 1000,
-    updating: updatingMs / 1000,
-    checkpointing: checkpointingMs / 1000,
-    publishing: publishingMs / 1000,
-  };
 }

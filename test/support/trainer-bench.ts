@@ -13,7 +13,7 @@ import { encodeVerdict } from '../../node/protocol/verdict.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe, type RecipeSource } from '../../recipes/schema.ts';
 import type { StepMetrics } from '../../trainer/metrics.ts';
-import { createTrainer, type Trainer } from '../../trainer/train.ts';
+import { createTrainer, type Trainer } from '../../trainer/trainer.ts';
 import type { PolicyPublisher, TrainerComponents, TrainerInit } from '../../trainer/trainer-ports.ts';
 import { type FixedChain, fixedChain } from './fixed-chain.ts';
 import { memoryFetcher } from './memory-fetcher.ts';

@@ -4,7 +4,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PeerIdString } from '../../node/protocol/ports.ts';
 import { TRUST_HALF_LIFE_STEPS } from '../../verifier/standing.ts';
-import { CONFIRMED_TO_HALF, createVerifierStandings, type VerifierStandings } from '../../verifier/verifier-standing.ts';
+import {
+  CONFIRMED_TO_HALF,
+  createVerifierStandings,
+  type VerifierStandings,
+} from '../../verifier/verifier-standing.ts';
 import { memoryRecords } from '../support/memory-store.ts';
 import { testRecipe } from './support/swarm.ts';
 

@@ -11,7 +11,7 @@ import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngineInit } from '../../../trainer/engine/engine.ts';
 import { createOfferBeat, type OfferBeat } from '../../../trainer/offer.ts';
 import { createProvisioning } from '../../../trainer/provisioning.ts';
-import { createTrainer, type Trainer } from '../../../trainer/train.ts';
+import { createTrainer, type Trainer } from '../../../trainer/trainer.ts';
 import { type CheckerThread, createReplayChecker } from '../../../verifier/checker.ts';
 import { checkBody } from '../../../verifier/checks/stage-one.ts';
 import { type BodyContext, replaySubject } from '../../../verifier/checks/subject.ts';
