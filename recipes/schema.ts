@@ -125,6 +125,11 @@ function invalid(path: string, problem: string, cause?: unknown): RecipeError {
   return new RecipeError('RECIPE_INVALID', `${path}: ${problem}`, { path }, { cause });
 }
 
+function notAnObject(): RecipeError {
+  const expected = 'expected an object with fields such as name, tasks and rewards';
+  return invalid('recipe', `${expected}; recipes/recipe.schema.json lists every field`);
+}
+
 /** Fetches names from what may be a list of objects, to say which of them are unknown before anything else. */
 function checkNames(list: Json | undefined, field: string, look: (id: string) => unknown): void {
   if (!Array.isArray(list)) return;
@@ -168,7 +173,7 @@ function fromZod(error: z.ZodError): RecipeError {
 
 /** Checks plain JSON against the schema and fills defaults in. */
 function check(source: Json): RecipeFields {
-  if (!isJsonObject(source)) throw invalid('recipe', 'expected an object with fields such as name, model and tasks');
+  if (!isJsonObject(source)) throw notAnObject();
   checkNames(source['tasks'], 'task', taskFamily);
   checkNames(source['rewards'], 'reward', rewardFunction);
   const result = recipeSchema.safeParse(source);
@@ -203,11 +208,11 @@ export function parseRecipeText(text: string, format: 'yaml' | 'json'): RecipeSo
   try {
     value = format === 'json' ? JSON.parse(text) : parseYaml(text);
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.slice(0, 500) : 'unreadable';
+    const reason = cause instanceof Error ? cause.message.slice(0, 500).trimEnd() : 'unreadable';
     throw invalid('recipe', `not ${format === 'json' ? 'JSON' : 'YAML'}: ${reason}`, cause);
   }
   checkPlainJson(value);
-  if (!isJsonObject(value)) throw invalid('recipe', 'expected an object with fields such as name, model and tasks');
+  if (!isJsonObject(value)) throw notAnObject();
   return value;
 }
 

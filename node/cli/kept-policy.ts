@@ -87,11 +87,11 @@ async function policiesOf(
     (row) => wanted === undefined || row.name === wanted || (wanted.length >= 4 && row.recipeId.startsWith(wanted)),
   );
   if (known.length === 0) {
-    throw new SwarmError(
-      'RECIPE_NOT_FOUND',
-      `no recipe ${wanted ?? ''} is known in ${dataDir}; murmur recipes lists them`,
-      { dataDir },
-    );
+    const message =
+      wanted === undefined
+        ? `no recipe is known in ${dataDir} yet, so no policy is kept there; name another --data-dir, or a model`
+        : `no recipe ${wanted} is known in ${dataDir}; murmur recipes lists them`;
+    throw new SwarmError('RECIPE_NOT_FOUND', message, { dataDir });
   }
   const kept: (RecipeRow & WeightsRow)[] = [];
   for (const { recipeId, name } of known.toReversed()) {

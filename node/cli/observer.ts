@@ -3,11 +3,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { SwarmError } from '../protocol/errors.ts';
 import { participantInspector } from './inspect-participant.ts';
 import type { InspectHandlers } from './inspector.ts';
 import { createParticipant, type Participant } from './participant.ts';
 import { createLogger, systemClock } from './system.ts';
+import { waitForPeer } from './wait-for-peer.ts';
 
 export interface ObserverOptions {
   readonly network: string;
@@ -17,7 +17,6 @@ export interface ObserverOptions {
   readonly keep?: 'all' | 'newest';
 }
 
-const CONNECT_TIMEOUT_MS = 15_000;
 const SETTLE_MS = 1_500;
 /** A network may have no recipe at all. */
 const RECIPES_TIMEOUT_MS = 8_000;
@@ -53,16 +52,7 @@ export async function withObserver<T>(
 
 /** Waits until a peer is there, the recipes are known, and each has brought its newest policy (or nothing new comes). */
 async function learn(participant: Participant, { join: joined, keep = 'newest' }: ObserverOptions): Promise<void> {
-  const connectBy = systemClock.nowMs() + CONNECT_TIMEOUT_MS;
-  while (participant.host.peers.connected().length === 0) {
-    if (systemClock.nowMs() > connectBy) {
-      throw new SwarmError(
-        'PEER_UNREACHABLE',
-        `no peer answers at ${joined.join(', ')}; check the address and --network`,
-      );
-    }
-    await systemClock.sleep(POLL_MS);
-  }
+  await waitForPeer({ peers: participant.host.peers, clock: systemClock }, joined);
   const learnBy = systemClock.nowMs() + LEARN_TIMEOUT_MS;
   const recipesBy = systemClock.nowMs() + RECIPES_TIMEOUT_MS;
   while (participant.book.list().length === 0 && systemClock.nowMs() < recipesBy) await systemClock.sleep(POLL_MS);

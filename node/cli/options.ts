@@ -101,7 +101,7 @@ export function withJoin(command: Command): Command {
 /** Flags of a long-running participant. */
 export function withNetwork(command: Command): Command {
   return withJson(withJoin(withDataDir(command)))
-    .option('--host <ip>', 'IP address to listen on', '0.0.0.0')
+    .option('--host <ip>', 'IPv4 address to listen on', '0.0.0.0')
     .option('--port <n>', 'TCP port; WebSocket takes the next one; 0 takes any free ones', parsePort, 0)
     .option('--loopback', 'a swarm on this machine only: 127.0.0.1, no mDNS, limits by IP address loosened', false)
     .option('--no-mdns', 'do not look for peers on the local network')

@@ -3,6 +3,7 @@
 // Invariant: `stop` undoes `start` in reverse order, whatever had been reached.
 
 import { statfs } from 'node:fs/promises';
+import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
@@ -13,7 +14,7 @@ import type { NetworkInbox } from '../network/inbox.ts';
 import type { NetworkMeter } from '../network/metrics.ts';
 import { createNetwork } from '../network/network.ts';
 import { utf8 } from '../protocol/bytes.ts';
-import { isSwarmError } from '../protocol/errors.ts';
+import { isSwarmError, SwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import type { BlobFetcher, Logger, SamplingSettings, SignedMessage } from '../protocol/ports.ts';
 import { dataDirLayout } from '../store/data-dir.ts';
@@ -78,9 +79,16 @@ export const STATUS_KEY = 'status';
 
 const TCP = (host: string, port: number): string => `/ip4/${host}/tcp/${port}`;
 
-/** Where to listen: TCP on the port, WebSocket on the next (or any free ones). */
+/** Where to listen: TCP on the port, WebSocket on the next (or any free ones). @throws {SwarmError} BAD_ADDRESS */
 function listenAddresses(options: NetworkOptions): string[] {
   const host = options.loopback ? '127.0.0.1' : options.host;
+  if (!isIPv4(host)) {
+    throw new SwarmError(
+      'BAD_ADDRESS',
+      `--host takes an IPv4 address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them; got ${host}`,
+      { host },
+    );
+  }
   return [TCP(host, options.port), `${TCP(host, options.port === 0 ? 0 : options.port + 1)}/ws`];
 }
 

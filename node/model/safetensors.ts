@@ -5,6 +5,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { SwarmError } from '../protocol/errors.ts';
 import { toBf16Bits } from './bf16.ts';
+import { missingModelFile } from './small-files.ts';
 import { elementCount, namesInByteOrder, type Weights, type WeightTensor } from './weights.ts';
 import { upperHalf, widenBf16, widenF16 } from './widen.ts';
 
@@ -195,7 +196,7 @@ export function safetensorsInMemory(bytes: Uint8Array, name: string = 'weights')
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const handle = await open(path, 'r').catch((cause: unknown) => {
-    throw new SwarmError('MODEL_FILE_MISSING', `Cannot open ${path}. Check the model folder.`, { path }, { cause });
+    throw missingModelFile(path, cause);
   });
   try {
     return await fileOf(fileSource(handle, path, (await handle.stat()).size), () => handle.close());

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SwarmError } from '../protocol/errors.ts';
+import { missingModelFile } from './small-files.ts';
 
 /** Bytes of both files. */
 export interface TokenizerFiles {
@@ -18,7 +19,7 @@ const TEMPLATE_FILE = 'chat_template.jinja';
 async function readBytes(dir: string, file: string): Promise<Buffer> {
   const path = join(dir, file);
   return readFile(path).catch((cause: unknown) => {
-    throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
+    throw missingModelFile(path, cause);
   });
 }
 

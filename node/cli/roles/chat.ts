@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
+import { parseJson, readSmall } from '../../model/small-files.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
 import { weightsFileOf } from '../../model/weight-files.ts';
 import { errorText, SwarmError } from '../../protocol/errors.ts';
@@ -42,8 +43,9 @@ export async function runChat(policy: string | undefined, options: ChatOptions):
 
 async function converse(engine: PolicyEngine, subject: NamedPolicy, options: ChatOptions): Promise<Conversation> {
   const { folder } = subject;
-  const configJson = await readFile(join(folder, 'config.json'), 'utf8');
-  const config = parseModelConfig(JSON.parse(configJson));
+  const configFile = join(folder, 'config.json');
+  const configJson = (await readSmall(configFile)).toString('utf8');
+  const config = parseModelConfig(parseJson(configJson, configFile));
   const tokenizer = await loadTokenizer(folder, config.vocabSize);
   const { initialPolicyRoot } = await recipeModelOf({ folder, hubId: null });
   const policyRoot = 'policyRoot' in subject ? subject.policyRoot : initialPolicyRoot;
@@ -69,8 +71,8 @@ async function converse(engine: PolicyEngine, subject: NamedPolicy, options: Cha
 
 /** generation_config.json, or nothing where a folder has none. */
 async function generationConfig(folder: string): Promise<Json> {
-  const text = await readFile(join(folder, 'generation_config.json'), 'utf8').catch(() => '{}');
-  return JSON.parse(text) as Json;
+  const path = join(folder, 'generation_config.json');
+  return parseJson(await readFile(path, 'utf8').catch(() => '{}'), path) as Json;
 }
 
 /** What was asked for; else as the recipe draws, as the model's makers say, or as is usual. */

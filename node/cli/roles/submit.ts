@@ -17,6 +17,7 @@ import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
 import { startModelNames } from '../start-model.ts';
 import { createLogger, systemClock } from '../system.ts';
 import { table } from '../table.ts';
+import { waitForPeer } from '../wait-for-peer.ts';
 
 /** A trainer's offer as shown by the inspector. */
 interface Offer {
@@ -121,6 +122,7 @@ async function submitAsParticipant(recipe: string, options: SubmitOptions): Prom
   }
   const model = await startModelNames(options.model, source);
   return withParticipant(options, async (participant) => {
+    await waitForPeer({ peers: participant.host.peers, clock: systemClock }, options.join);
     const author = toHex(participant.keyPair.publicKey);
     const offers = async (): Promise<readonly Offer[]> =>
       participant.book.offers().map(({ publicKeyHex, offer }) => ({

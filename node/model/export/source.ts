@@ -3,10 +3,10 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SwarmError } from '../../protocol/errors.ts';
 import { roundToBf16InPlace } from '../bf16.ts';
 import type { ModelConfig } from '../config.ts';
 import { loadModelFolder } from '../folder.ts';
+import { missingModelFile } from '../small-files.ts';
 import type { Weights } from '../weights.ts';
 
 /** Files without which nothing runs. */
@@ -28,7 +28,7 @@ async function readNamed(dir: string, name: string, isOptional: boolean): Promis
   const path = join(dir, name);
   return readFile(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT' && isOptional) return null;
-    throw new SwarmError('MODEL_FILE_MISSING', `Cannot read ${path}. Check the model folder.`, { path }, { cause });
+    throw missingModelFile(path, cause);
   });
 }
 

@@ -81,6 +81,18 @@ for (const [what, code, breakIt] of MODEL_FAULTS) {
   });
 }
 
+test('a model folder to talk to is refused as one to evaluate is', async (t) => {
+  const asked = (dir: string): string[] => ['chat', '--model', dir, '--once', 'hi', '--threads', '1'];
+  const refused: readonly (readonly [ErrorCode, (dir: string) => Promise<void>])[] = [
+    ['MODEL_FILE_MISSING', (dir) => rm(join(dir, 'config.json'))],
+    ['MODEL_FILE_CORRUPT', (dir) => writeFile(join(dir, 'config.json'), '{')],
+    ['MODEL_FILE_CORRUPT', (dir) => writeFile(join(dir, 'generation_config.json'), '{')],
+  ];
+  for (const [code, breakIt] of refused) {
+    assert.deepEqual(await failure(asked(await brokenModel(t, breakIt))), [code, 4]);
+  }
+});
+
 const SUMS = 'version: 1\nname: x\ntasks: [{ task: sums@1 }]\nrewards: [{ reward: exact@1 }]\ngroupSize: 4\n';
 
 const RECIPE_FAULTS: readonly (readonly [string, ErrorCode, string])[] = [

@@ -111,7 +111,8 @@ test('addresses, network names and lies are refused before anything is started',
   const dir = await tempDir(t);
   const refused: readonly (readonly [string, readonly string[]])[] = [
     ['BAD_ADDRESS', ['node', '--join', 'example.org:4001']],
-    ['BAD_ADDRESS', ['node', '--host', 'nonsense']],
+    ['BAD_ADDRESS', ['node', '--host', 'localhost']],
+    ['BAD_ADDRESS', ['node', '--host', '::1']],
     ['USAGE', ['node', '--network', 'no/slash']],
     ['USAGE', ['node', '--alter-weights', '0.1']],
     ['USAGE', ['node', '--loopback', '--alter-weights', '0.1', '--join', '/ip4/192.0.2.1/tcp/4001']],
