@@ -1,6 +1,5 @@
 // `npm run bench`: prints each figure with its peer's from the same run, as a ratio, and writes the same rows as JSON; what rows do
 // not hold, such as curves, into files named after it.
-// usage: npm run bench [-- --json-file FILE] [--only NAME] [--threads N] [--inputs N] [--minutes N]
 
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, loadavg } from 'node:os';
@@ -45,6 +44,36 @@ const BENCHMARKS: readonly Benchmark[] = [
   liarsSwarm,
 ];
 
+function help(): string {
+  const names = (isLong: boolean): string =>
+    BENCHMARKS.filter((benchmark) => (benchmark.isLong ?? false) === isLong)
+      .map(({ name }) => name)
+      .join(', ')
+      .replace(/(?=.{79})(.{1,76},) /g, '$1\n  ');
+  return `Usage: npm run bench -- [options]
+
+print each figure beside its peer's, or the machine's own limit, in one run
+
+Options:
+  --only NAME       this benchmark alone (default: all that are not long)
+  --threads N       threads of ONNX Runtime (default: all processors)
+  --json-file FILE  write the rows as JSON too; curves into files named after it
+  --inputs N        fuzz: inputs a decoder; calibration-large: groups
+  --minutes N       soak, liars-swarm: how long to watch
+  -h, --help        display this help
+
+Benchmarks:
+  ${names(false)}
+
+Long, with --only:
+  ${names(true)}
+
+Examples:
+  npm run bench
+  npm run bench -- --only rollouts --threads 1
+  npm run bench -- --only fuzz --inputs 10000`;
+}
+
 /** Runnable threads from which on speeds are not this program's alone. */
 const BUSY_LOAD = 1;
 
@@ -54,6 +83,7 @@ interface Arguments {
   readonly threads?: string;
   readonly inputs?: string;
   readonly minutes?: string;
+  readonly help?: boolean;
 }
 
 function refuse(message: string): never {
@@ -65,10 +95,13 @@ function readArguments(): Arguments {
   try {
     const string = { type: 'string' } as const;
     return parseArgs({
-      options: { 'json-file': string, only: string, threads: string, inputs: string, minutes: string },
+      options: {
+        ...{ 'json-file': string, only: string, threads: string, inputs: string, minutes: string },
+        help: { type: 'boolean', short: 'h' },
+      },
     }).values;
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error));
+    return refuse(`${error instanceof Error ? error.message : String(error)}\n(see npm run bench -- --help)`);
   }
 }
 
@@ -97,7 +130,11 @@ function table(rows: readonly Row[]): string {
 }
 
 async function main(): Promise<void> {
-  const { only, threads, inputs, minutes, 'json-file': jsonFile } = readArguments();
+  const { only, threads, inputs, minutes, 'json-file': jsonFile, help: isAsked } = readArguments();
+  if (isAsked === true) {
+    console.log(help());
+    return;
+  }
   const chosen = BENCHMARKS.filter(({ name, isLong }) => (only === undefined ? !isLong : name === only));
   if (chosen.length === 0) refuse(`--only takes one of: ${BENCHMARKS.map(({ name }) => name).join(', ')}`);
   const details = new Map<string, unknown>();
