@@ -15,9 +15,9 @@ const SHARE: Readonly<Record<ComputeRole, number>> = { train: 1 / 2, node: 1 / 2
 
 /** Says what a role gets, for --help. */
 export const THREADS_HELP: Readonly<Record<ComputeRole, string>> = {
-  train: 'half of the processors',
-  node: 'half of the processors',
-  verify: 'a quarter of the processors',
+  train: 'half of the processors, at least 1',
+  node: 'half of the processors, at least 1',
+  verify: 'a quarter of the processors, at least 1',
   alone: 'all processors',
 };
 

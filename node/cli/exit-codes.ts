@@ -60,8 +60,8 @@ export function exitCodeOf(code: ErrorCode): number {
 export const EXIT_CODE_HELP = `Exit codes:
   0    done
   1    failed
-  2    wrong usage (flags, arguments, addresses, a folder that is not to be overwritten)
-  3    nothing there: no running node, no such recipe, group, body, policy or hub model
+  2    wrong usage: flags, arguments, addresses, a folder not to be overwritten
+  3    nothing there: no such running node, recipe, group, policy or hub model
   4    bad input: recipe, model or tokenizer
   5    a resource is missing: port, disk, memory, device, data directory in use
-  130  stopped by Ctrl-C before it was done (what runs until it is stopped is done then: 0)`;
+  130  stopped by Ctrl-C before it was done (0 for what runs until stopped)`;

@@ -92,7 +92,7 @@ export function withJoin(command: Command): Command {
     .option('--network <name>', 'name of the swarm to be in', 'main')
     .option(
       '--join <multiaddr>',
-      'address of a peer to start from, such as /ip4/192.0.2.1/tcp/4001 (may be given several times)',
+      'address of a peer to start from, such as /ip4/192.0.2.1/tcp/4001 (repeatable)',
       collect,
       [],
     );
@@ -122,7 +122,7 @@ export function withNetwork(command: Command): Command {
 export function withPlacement(command: Command, role: ComputeRole): Command {
   return withDevice(command).option(
     '--threads <n>',
-    `CPU threads of the model (default: ${THREADS_HELP[role]}, at least 1)`,
+    `CPU threads of the model (default: ${THREADS_HELP[role]})`,
     parsePositive,
   );
 }

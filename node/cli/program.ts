@@ -33,13 +33,13 @@ export function createProgram(): Command {
       'after',
       `
 Examples:
-  murmur demo                                    watch a swarm learn on this machine
-  murmur node --join /ip4/192.0.2.1/tcp/4001     contribute rollouts
-  murmur train --recipe arrows                   train, and publish the shipped recipe "arrows"
-  murmur submit recipe.yaml                      ask the trainers to train something else
-  murmur export --to hf --out ./my-policy        take the trained policy elsewhere
-  murmur chat --model ./my-policy                talk to it
-  murmur status                                  what the node on this machine is doing
+  murmur demo                                  watch a swarm learn here
+  murmur train --recipe arrows                 train the shipped recipe "arrows"
+  murmur node --join /ip4/192.0.2.1/tcp/4001   contribute rollouts
+  murmur submit recipe.yaml                    ask trainers for something else
+  murmur export --to hf --out ./my-policy      take the trained policy elsewhere
+  murmur chat --model ./my-policy              talk to it
+  murmur status                                what the node here is doing
 
 ${EXIT_CODE_HELP}`,
     );

@@ -1,6 +1,6 @@
 // `murmur calibrate`: a recipe's limits from honest runs, and what they catch of every lie that needs a model.
 
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import { LIES } from '../../../verifier/calibration/lies/lies.ts';
 import { MODEL_HELP } from '../model-help.ts';
 import { parseBytes, parsePositive, withJson } from '../options.ts';
@@ -27,6 +27,11 @@ function parseLies(text: string): readonly string[] {
   throw new InvalidArgumentError(`no lie ${unknown}; there are ${LIE_NAMES.join(', ')}`);
 }
 
+/** Names with commas, in lines of the width of a help text. */
+function linesOf(names: readonly string[]): string {
+  return names.join(', ').replace(/(?=.{79})(.{1,76},) /g, '$1\n  ');
+}
+
 function parseThreads(text: string): readonly number[] {
   return text.split(',').map(parsePositive);
 }
@@ -35,8 +40,8 @@ export function calibrateCommand(): Command {
   return withJson(new Command('calibrate'))
     .description("a recipe's verification limits from honest runs on this machine, and what they catch of each lie")
     .option('--recipe <file|name>', 'whose tasks, sampling and limits', 'arrows')
-    .option('--model <dir|hub id>', 'the policy to calibrate on; default: what the recipe starts from')
-    .option('--previous <dir>', 'the policy one step before; default: one is made, by a step of random signs')
+    .option('--model <dir|hub id>', 'the policy to calibrate on (default: what the recipe starts from)')
+    .option('--previous <dir>', 'the policy one step before (default: one is made, by a step of random signs)')
     .option(
       '--groups <n>',
       'honest groups to hold against the limits; a fifth more to find them',
@@ -44,26 +49,33 @@ export function calibrateCommand(): Command {
       10_000,
     )
     .option('--lie-groups <n>', 'groups of each lie', parsePositive, 3_000)
-    .option('--lies <a,b,…>', "which lies; default: all; '' for none", parseLies, LIE_NAMES)
+    .addOption(new Option('--lies <a,b,…>', "which lies; '' for none").argParser(parseLies).default(LIE_NAMES, 'all'))
     .option(
       '--threads <a,b,…>',
       'thread counts to hold against each other (default: 1, 2 and all processors)',
       parseThreads,
     )
-    .option('--memory <size>', 'most memory of each engine; there is one a thread count', parseBytes, 1e9)
+    .addOption(
+      new Option('--memory <size>', 'most memory of each engine; there is one a thread count')
+        .argParser(parseBytes)
+        .default(1e9, '1GB'),
+    )
     .option('--out <dir>', 'where recipe.yaml and calibration.md, .json and .svg go', './calibration')
     .addHelpText(
       'after',
       `
-Lies: ${LIE_NAMES.join(', ')}
+Lies:
+  ${linesOf(LIE_NAMES)}
 
 ${MODEL_HELP}
-Stopped by Ctrl-C it keeps what it has counted in unfinished.json in the --out folder: the same command goes on from there.
+
+Stopped by Ctrl-C it keeps what it has counted in unfinished.json in the --out
+folder: the same command goes on from there.
 
 Examples:
-  murmur calibrate                                            the shipped recipe "arrows" and the starter model
-  murmur calibrate --groups 500 --lies int8,warmer            a quick look
-  murmur calibrate --recipe my.yaml --model ./my-model --previous ./step-41 --threads 1,8,32`,
+  murmur calibrate                                   what the demo trains
+  murmur calibrate --groups 500 --lies int8,warmer   a quick look
+  murmur calibrate --recipe my.yaml --model ./my-model --previous ./step-41`,
     )
     .action(async (options: CalibrateOptions) => {
       const { runCalibrate } = await import('../roles/calibrate.ts');

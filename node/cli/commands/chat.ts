@@ -35,10 +35,10 @@ export function chatCommand(): Command {
     .description('talk to a model or a trained policy; answers appear token by token')
     .argument(
       '[policy]',
-      'a policy step or root (or its beginning) of the data directory, or a model; default: the newest step',
+      'a policy step or root (or its beginning) of the data directory, or a model (default: the newest step)',
     )
     .option('--model <dir|hub id>', "a model to talk to instead of the data directory's policies")
-    .option('--recipe <id|name>', "whose policies; default: the data directory's newest recipe")
+    .option('--recipe <id|name>', "whose policies (default: the data directory's newest recipe)")
     .option('--system <text>', 'a system turn to begin with')
     .option('--once <question>', 'ask this, print the answer, leave')
     .option('--temperature <x>', 'divides the logits; 0: always the likeliest token', parseTemperature)
@@ -49,10 +49,12 @@ export function chatCommand(): Command {
     .addHelpText(
       'after',
       `
-A line is a turn. Ctrl-C stops an answer, Ctrl-D leaves, /new forgets what was said. Lines of a pipe are asked one after
-another; --json prints a line for each answer. On the CPU only what a turn adds to those before it is read. A model without
-a chat template is given each line as it is, to go on from.
-Sampling is as the recipe or the model's generation_config.json says, else at temperature 0.7, top-p 0.95.
+A line is a turn. Ctrl-C stops an answer, Ctrl-D leaves, /new forgets what was
+said. Lines of a pipe are asked one after another; --json prints a line for each
+answer. On the CPU only what a turn adds to those before it is read. A model
+without a chat template is given each line as it is, to go on from.
+Sampling is as the recipe or the model's generation_config.json says, else at
+temperature 0.7, top-p 0.95.
 
 ${MODEL_HELP}
 
@@ -60,7 +62,7 @@ Examples:
   murmur chat --model ./SmolLM2-135M-Instruct
   murmur chat --data-dir ~/swarm/trainer           the newest policy there
   murmur chat 12 --data-dir ~/swarm/trainer        policy step 12
-  murmur chat --model recipes/starter --once 'ad,bf,ca,de,eb,fc:a3=' --temperature 0
+  murmur chat --model recipes/starter --once ad,bf,ca,de,eb,fc:a3= --top-k 1
   murmur chat --model ./my-model --json < questions.txt`,
     )
     .action(async (policy: string | undefined, options: ChatOptions) => {

@@ -24,8 +24,9 @@ export function continueCommand(): Command {
     .addHelpText(
       'after',
       `
-When a trainer signed two policies for one step, everybody follows neither and waits for the recipe's author. This is
-also how a trainer's key is revoked. The node that holds your key has to run on the data directory.
+When a trainer signed two policies for one step, everybody follows neither and
+waits for the recipe's author. This is also how a trainer's key is revoked. The
+node that holds your key has to run on the data directory.
 
 Examples:
   murmur continue my-sums --root 3f9a2c41

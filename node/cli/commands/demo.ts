@@ -58,22 +58,23 @@ export function demoCommand(): Command {
       parsePositive,
     )
     .option('--seed <n>', 'seed of the trainer and of the held-out tasks (default: a random one)', parseCount)
-    .option('--data-dir <dir>', 'where everything is left (default: a new folder under ~/.murmur)')
+    .option('--data-dir <dir>', 'where everything is left (default: a new folder in $MURMUR_HOME or ~/.murmur)')
     .option('--json-file <file>', 'write the result as JSON too')
     .addHelpText(
       'after',
       `
 ${MODEL_HELP}
 
-Whoever wrote the recipe, the demo's own trainer and verifier stand in for the keys that it names.
+Whoever wrote the recipe, the demo's own trainer and verifier stand in for the
+keys that it names.
 
 Examples:
-  murmur demo                                 about four minutes on two cores
+  murmur demo                                 one to five minutes on two cores
   murmur demo --seed 7 --json-file out.json   the result for machines
   murmur demo --data-dir /tmp/swarm --nodes 2
-  murmur demo --model ./exported              go on from a policy that murmur export wrote
+  murmur demo --model ./exported              go on from an exported policy
   murmur demo --recipe largest --model ./SmolLM2-135M-Instruct --no-liar
-                                              a pretrained model learns another task
+                                              a pretrained model, another task
   murmur demo --recipe my.yaml --goal 0.8 --steps 40`,
     )
     .action(async (options: DemoOptions) => {

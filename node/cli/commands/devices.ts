@@ -13,8 +13,10 @@ export function devicesCommand(): Command {
     .addHelpText(
       'after',
       `
-Threads (--threads) when nobody says: a node and a trainer take half of the processors, a verifier a quarter, what runs
-alone (eval, warm-up) all; so two roles on one machine do not fight. The demo gives each of its processes one.
+Threads (--threads) when nobody says: a node and a trainer take half of the
+processors, a verifier a quarter, what runs alone (eval, warm-up) all; so two
+roles on one machine do not fight. The demo gives each of its processes one, or
+shares the machine among them for a model of more than 20 M parameters.
 
 Examples:
   murmur devices

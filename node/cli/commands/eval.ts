@@ -18,9 +18,9 @@ export interface EvalOptions extends ComputeOptions {
 export function evalCommand(): Command {
   return withCompute(withJson(withDataDir(new Command('eval'))), 'alone')
     .description("held-out accuracy of a policy, sampled at the recipe's temperature with fixed seeds")
-    .option('--recipe <file|id|name>', 'whose tasks; default: the recipe of the data directory')
+    .option('--recipe <file|id|name>', "whose tasks (default: the data directory's recipe; arrows with --model)")
     .option('--model <dir|hub id>', "a model to evaluate instead of the data directory's policies")
-    .option('--step <n>', 'policy step; default: the newest that is here', parseCount)
+    .option('--step <n>', 'policy step (default: the newest that is here)', parseCount)
     .option('--tasks <n>', 'held-out tasks', parsePositive, 512)
     .option('--seed <n>', "which tasks and which luck (default: the demo's on its data directory, else 0)", parseCount)
     .option('--samples <n>', 'completions to show', parseCount, 3)

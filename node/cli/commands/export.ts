@@ -18,7 +18,7 @@ export function exportCommand(): Command {
     .description('write a policy as a model folder for Hugging Face transformers, or for transformers.js (ONNX)')
     .argument(
       '[policy]',
-      'a policy step or root (or its beginning) of the data directory, or a model folder or hub id; default: the newest step',
+      'a policy step or root (or its beginning) of the data directory, or a model folder or hub id (default: the newest step)',
     )
     .addOption(
       new Option('--to <format>', 'hf: safetensors in bf16; onnx: a float32 graph for transformers.js')
@@ -26,7 +26,7 @@ export function exportCommand(): Command {
         .makeOptionMandatory(),
     )
     .requiredOption('--out <dir>', 'the folder to write')
-    .option('--recipe <id|name>', "whose policies; default: the data directory's newest recipe")
+    .option('--recipe <id|name>', "whose policies (default: the data directory's newest recipe)")
     .option(
       '--base <dir|hub id>',
       'the model that training started from: its generation_config.json is kept (default: one that says how the recipe samples)',
@@ -35,10 +35,11 @@ export function exportCommand(): Command {
     .addHelpText(
       'after',
       `
-A node may run on the data directory meanwhile. The folder appears whole or not at all.
+A node may run on the data directory meanwhile. The folder appears whole or not
+at all.
 
 Examples:
-  murmur export --to hf --out ./arrows-model --data-dir ~/.murmur/demo-20261122T1800
+  murmur export --to hf --out ./arrows-model --data-dir ~/swarm/trainer
   murmur export 35 --to onnx --out ./arrows-onnx --data-dir ~/swarm/trainer
   murmur export 9f2c41 --to hf --out ./best --data-dir ~/swarm/trainer
   murmur export ./arrows-model --to onnx --out ./arrows-onnx

@@ -15,17 +15,18 @@ export interface InspectOptions {
   readonly limit: number;
 }
 
-function inspectCommand(name: InspectMethod, description: string, examples: string): Command {
+function inspectCommand(name: InspectMethod, description: string, examples: string, note = ''): Command {
   return withJson(withJoin(withDataDir(new Command(name))))
     .description(description)
     .option('--loopback', 'with --join: a swarm on this machine only', false)
-    .option('--recipe <id>', 'this recipe only (id, its beginning, or name)')
+    .option('--recipe <id|name>', 'this recipe only; of an id its beginning will do')
     .option('--limit <n>', 'most rows to show', parsePositive, 20)
     .addHelpText(
       'after',
       `
-Asks the node running on the data directory; without one reads what it left; with --join looks as an observer.
-
+Asks the node running on the data directory; without one reads what it left;
+with --join looks as an observer.
+${note}
 Examples:
 ${examples}`,
     );
@@ -40,18 +41,19 @@ async function inspect(
   process.exitCode = await runInspect(method, params, options);
 }
 
-const PEERS_HELP = `  murmur peers
-  murmur peers --json
-
-A peer on probation has every group replayed whole, later a share that falls with trust. Columns:
+const PEERS_NOTE = `
+A peer on probation has every group replayed whole, later a share that falls
+with trust. Columns:
   whole, tokens  groups replayed whole, completion tokens replayed
   soft           tokens that needed the tolerance
-  leftOut        share of the slots that others fill which this peer leaves out: slow machines do, and so do
-                 peers that stop after an unlucky group`;
+  leftOut        share of the slots that others fill which this peer leaves out:
+                 slow machines do, and so do peers that stop after an unlucky
+                 group
+`;
 
 export function inspectCommands(): Command[] {
-  const plain = (name: InspectMethod, description: string, examples: string): Command =>
-    inspectCommand(name, description, examples).action((options: InspectOptions) =>
+  const plain = (name: InspectMethod, description: string, examples: string, note?: string): Command =>
+    inspectCommand(name, description, examples, note).action((options: InspectOptions) =>
       inspect(name, { recipe: options.recipe, limit: options.limit }, options),
     );
   return [
@@ -65,7 +67,12 @@ export function inspectCommands(): Command[] {
       'what this node is doing',
       '  murmur status\n  murmur status --data-dir ~/.murmur/demo-20261122T1800',
     ),
-    plain('peers', 'the peers known here, their standing and what they did', PEERS_HELP),
+    plain(
+      'peers',
+      'the peers known here, their standing and what they did',
+      '  murmur peers\n  murmur peers --json',
+      PEERS_NOTE,
+    ),
     inspectCommand(
       'rollouts',
       'rollout groups seen here; with an id, one group in full',

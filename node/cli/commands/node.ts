@@ -11,7 +11,10 @@ export interface NodeOptions extends NetworkOptions, ComputeOptions {
 export function nodeCommand(): Command {
   return withCompute(withNetwork(new CommanderCommand('node')), 'node')
     .description('contribute rollouts: generate with the newest policy, announce, serve')
-    .option('--recipe <id>', 'work on this recipe only (id, its beginning, or name); default: the newest open one')
+    .option(
+      '--recipe <id|name>',
+      'work on this recipe only; of an id its beginning will do (default: the newest open one)',
+    )
     .addOption(
       new Option(
         '--alter-weights <scale>',
@@ -22,8 +25,9 @@ export function nodeCommand(): Command {
       'after',
       `
 Examples:
-  murmur node                                    find peers on the local network (mDNS) and those known from before
-  murmur node --join /ip4/192.0.2.1/tcp/4001     start from a peer
+  murmur node                                  peers of the local network and
+                                               those known from before
+  murmur node --join /ip4/192.0.2.1/tcp/4001   start from a peer
   murmur node --port 4001 --threads 4 --max-disk 20GB
   murmur node --json | jq 'select(.event == "rollouts")'`,
     )

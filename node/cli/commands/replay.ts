@@ -15,17 +15,19 @@ export interface ReplayOptions extends ComputeOptions {
 
 export function replayCommand(): Command {
   return withCompute(withJson(withJoin(withDataDir(new Command('replay')))), 'alone')
-    .description("repeats a verdict's evidence on this machine; without a rejection, every check of the whole group")
+    .description("repeat a verdict's evidence on this machine; without a rejection, every check of the whole group")
     .argument('<groupId>', 'a group id or its beginning; murmur rollouts and murmur verdicts show them')
-    .option('--by <peer>', "this verifier's verdict (the end of its peer id is enough); default: the newest rejection")
+    .option('--by <peer>', "this verifier's verdict (the end of its peer id is enough; default: the newest rejection)")
     .option('--whole', 'the whole group, whatever a verdict names', false)
     .option('--loopback', 'with --join: a swarm on this machine only', false)
     .addHelpText(
       'after',
       `
-Takes group, body and weights from the data directory, whether a node runs there or has stopped, and replays them itself;
-with --join it asks a swarm for them as an observer. Bodies are kept for maxLagSteps + 2 policy steps, policies for keepPolicies.
-Exits 0 when the verdict agrees with what is found here (or there is none, or neither can be said), 1 when it does not.
+Takes group, body and weights from the data directory, whether a node runs there
+or has stopped, and replays them itself; with --join it asks a swarm for them as
+an observer. Bodies are kept for maxLagSteps + 2 policy steps, policies for
+keepPolicies. Exits 0 when the verdict agrees with what is found here (or there
+is none, or neither can be said), 1 when it does not.
 
 Examples:
   murmur replay 3f9a2c

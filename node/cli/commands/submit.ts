@@ -21,7 +21,7 @@ export function submitCommand(): Command {
     .description('submit a recipe: YAML or JSON, checked, signed, announced to the trainers')
     .argument('<recipe>', 'a recipe file, or the name of a shipped one (arrows, largest, sums, sorting)')
     .option('--model <dir|hub id>', MODEL_OPTION)
-    .option('--trainer <key>', 'public key (or its beginning) of the trainer to ask; default: the first that offers')
+    .option('--trainer <key>', 'public key (or its beginning) of the trainer to ask (default: the first that offers)')
     .option(
       '--verifier <key>',
       'name a verifier besides those of the trainer (repeatable)',
@@ -33,8 +33,8 @@ export function submitCommand(): Command {
     .addHelpText(
       'after',
       `
-With a node running on the data directory the recipe is signed by its key; else by the key of the data directory,
-and --join names a peer to hand it to.
+With a node running on the data directory the recipe is signed by its key; else
+by the key of the data directory, and --join names a peer to hand it to.
 
 ${MODEL_HELP}
 

@@ -54,10 +54,12 @@ export function trainCommand(): Command {
 ${MODEL_HELP}
 
 Examples:
-  murmur train --recipe arrows                   the smallest swarm: this and one murmur node
-  murmur train --accept all --model ./my-llama   take anybody's recipes for this model
-  murmur train --recipe my.yaml --no-verify      verifiers are those that the recipe names
-  murmur train --recipe arrows --deterministic   the same accepted groups give the same batch, in whatever order they come`,
+  murmur train --recipe arrows                   the smallest swarm: this and
+                                                 one murmur node
+  murmur train --accept all --model ./my-llama   anybody's recipes for it
+  murmur train --recipe my.yaml --no-verify      the recipe names the verifiers
+  murmur train --recipe arrows --deterministic   the same groups give the same
+                                                 batch, in whatever order`,
     )
     .action(async (options: TrainOptions) => {
       const { runTrain } = await import('../roles/train.ts');

@@ -10,11 +10,12 @@ export interface VerifyOptions extends NetworkOptions, ComputeOptions {
 export function verifyCommand(): Command {
   return withCompute(withNetwork(new Command('verify')), 'verify')
     .description('check rollouts: replay a secret sample, compare activations, publish verdicts with evidence')
-    .option('--recipe <id>', 'verify this recipe only (id, its beginning, or name); default: every open one')
+    .option('--recipe <id|name>', 'verify this recipe only; of an id its beginning will do (default: every open one)')
     .addHelpText(
       'after',
       `
-Your verdicts count for others where a recipe names your key (murmur id) under verification.verifiers.
+Your verdicts count for others where a recipe names your key (murmur id) under
+verification.verifiers.
 
 Examples:
   murmur verify --join /ip4/192.0.2.1/tcp/4001

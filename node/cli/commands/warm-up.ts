@@ -1,6 +1,6 @@
 // `murmur warm-up`: makes a small model that knows a recipe's tasks a little, for GRPO to begin with.
 
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import type { Device } from '../../model/device.ts';
 import { parseCount, parsePositive, withPlacement } from '../options.ts';
 import { starterModelDir } from '../shipped.ts';
@@ -30,10 +30,11 @@ export function warmUpCommand(): Command {
     .description("supervised warm-up on a recipe's own generated tasks: a model folder for `murmur train --model`")
     .option('--recipe <file|name>', 'whose tasks to imitate: a file, or the name of a shipped recipe', 'arrows')
     .option('--out <dir>', 'where the model folder goes', './warm-up')
-    .option(
-      '--base <dir>',
-      'config.json and tokenizer of the model to make; its weights are not read',
-      starterModelDir(),
+    .addOption(
+      new Option('--base <dir>', 'config.json and tokenizer of the model to make; its weights are not read').default(
+        starterModelDir(),
+        'the starter model',
+      ),
     )
     .option('--seed <n>', 'seed of the weights and of the problems', parseCount, 1)
     .option('--steps <n>', 'steps altogether; the last fifth or so shows mostly blurting', parsePositive)
@@ -48,9 +49,10 @@ export function warmUpCommand(): Command {
 Stopped by Ctrl-C it writes a checkpoint; the same command goes on from there.
 
 Examples:
-  murmur warm-up                                       the starter model once more, some minutes on 2 cores
-  murmur warm-up --recipe sums --out ./sums-model      one that does chain sums instead
-  murmur train --recipe arrows --model ./warm-up       and train it further in a swarm`,
+  murmur warm-up                                   the starter model once more,
+                                                   some minutes on two cores
+  murmur warm-up --recipe sums --out ./sums-model  one that does chain sums
+  murmur train --recipe arrows --model ./warm-up   train it further in a swarm`,
     )
     .action(async (options: WarmUpOptions) => {
       const { runWarmUp } = await import('../roles/warm-up.ts');

@@ -33,6 +33,7 @@ test('--help of every command exits 0 and shows an example of itself', async () 
     assert.equal(code, 0, name);
     assert.equal(stderr, '');
     assert.match(stdout, new RegExp(`Examples:\\n( .*\\n)*? *murmur ${name}`), name);
+    for (const line of stdout.split('\n')) assert.ok(line.length <= 80, `${name}: ${line}`);
     assert.match(main.stdout, new RegExp(`^ {2}${name} `, 'm'));
   }
   const version = await runInProcess(['--version']);
@@ -65,6 +66,10 @@ test('help gives sizes with their units, and no default that says nothing', asyn
   const { stdout } = await runInProcess(['node', '--help']);
   for (const size of ['10GB', '2GB']) assert.match(stdout, new RegExp(`\\(default:\\s+${size}\\)`), size);
   assert.doesNotMatch(stdout, /default:\s+(false|\[\])/);
+  for (const name of COMMANDS) {
+    const help = (await runInProcess([name, '--help'])).stdout;
+    assert.doesNotMatch(help, /default:\s+("\/|\[|\d{7})|; default/, name);
+  }
 });
 
 test('what prints something can print JSON', () => {
