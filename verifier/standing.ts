@@ -86,6 +86,8 @@ export interface Standing {
   open(): Promise<void>;
   isQuarantined(peer: string, policyStep: number): boolean;
   isNewcomer(peer: string): boolean;
+  /** past probation by groups that were accepted: where a recipe has no probation, by one */
+  isKnown(peer: string): boolean;
   /** on probation because of a rejection */
   wasCaught(peer: string): boolean;
   /** probability that a group of this peer is replayed whole; 1 on probation */
@@ -216,6 +218,7 @@ export function createStanding(
       return until !== null && policyStep <= until;
     },
     isNewcomer,
+    isKnown: (peer) => (states.get(peer)?.acceptedGroups ?? 0) > 0 && !isNewcomer(peer),
     wasCaught: (peer) => isNewcomer(peer) && (states.get(peer)?.secondChance ?? false),
     wholeProbability: (peer) => wholeProbability(stateOf(peer)),
     countSlack(peer, tokens, softMisses) {

@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
 import { createPolicyFolders, type ModelTexts, type PolicyFolders } from '../../shardcast/policies.ts';
+import { type AcceptedPeers, createAcceptedPeers } from '../../verifier/accepted-peers.ts';
+import type { Standing } from '../../verifier/standing.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Host, HostInit } from '../network/host.ts';
 import type { NetworkInbox } from '../network/inbox.ts';
@@ -35,6 +37,8 @@ export interface FollowedRecipe {
   readonly known: KnownRecipe;
   readonly chain: PolicyChainService;
   readonly policies: PolicyFolders;
+  /** who is known by what the recipe's verifiers said */
+  readonly accepted: AcceptedPeers;
   /** of the newest policy that is here; null while none is */
   tokenizer(): Promise<Tokenizer | null>;
   /** how its rollouts are sampled, `tokenCount` from the tokenizer */
@@ -53,12 +57,13 @@ export interface Participant {
   followed(): readonly FollowedRecipe[];
   /** starts to follow a recipe, or gives what is followed already */
   follow(known: KnownRecipe, options?: FollowOptions): Promise<FollowedRecipe>;
-  /** asks `standing` from now on whether a peer's groups are ignored */
-  setQuarantine(standing: QuarantineCheck): void;
+  /** asks the standing that a verifier here keeps from now on whether a peer's groups are ignored, and whether it is known */
+  setStanding(of: StandingOf): void;
   stop(): Promise<void>;
 }
 
-export type QuarantineCheck = (recipeIdHex: string, peer: string, policyStep: number) => boolean;
+/** The standing that is kept of a recipe's peers; null while none is. */
+export type StandingOf = (recipeIdHex: string) => Pick<Standing, 'isQuarantined' | 'isKnown'> | null;
 
 export interface FollowOptions {
   /** a trainer has the model's texts already */
@@ -143,8 +148,13 @@ export async function createParticipant(
     await store.records(NODE_RECORDS).put(NETWORK_KEY, utf8(options.network));
     const follows = new Map<string, FollowedRecipe>();
     const isOpen = (id: string): boolean => book.isOpen(id);
-    let quarantine: QuarantineCheck = () => false;
-    const stageZero = createStageZero({ follows, isOpen, isQuarantined: (...asked) => quarantine(...asked) });
+    let standingOf: StandingOf = () => null;
+    const stageZero = createStageZero({
+      follows,
+      isOpen,
+      isQuarantined: (id, peer, step) => standingOf(id)?.isQuarantined(peer, step) ?? false,
+      isKnown: (id, peer) => standingOf(id)?.isKnown(peer) === true || follows.get(id)?.accepted.isKnown(peer) === true,
+    });
     const network = await createNetwork(
       { records: (name) => store.records(name), blobs: store.blobs },
       {
@@ -192,8 +202,8 @@ export async function createParticipant(
       logger,
       followed: () => [...follows.values()],
       follow,
-      setQuarantine(standing) {
-        quarantine = standing;
+      setStanding(of) {
+        standingOf = of;
       },
       stop,
     };
@@ -236,6 +246,7 @@ function createFollow(components: FollowComponents): Participant['follow'] {
       known,
       chain,
       policies,
+      accepted: createAcceptedPeers(resolved.recipe),
       tokenizer: createTokenizerCache(chain, policies),
       sampling: (tokenizer) => ({ ...resolved.recipe.sampling, tokenCount: tokenizer.vocabSize }),
     };
@@ -264,8 +275,29 @@ function createFollow(components: FollowComponents): Participant['follow'] {
     await chain.start();
     components.undo.push(() => chain.stop());
     components.undo.push(inbox.on('manifest', onManifest));
+    components.undo.push(hearVerdicts(components, followed));
     await inbox.follow(id);
     return followed;
+  };
+}
+
+/** Those that come, and those of earlier runs meanwhile: until they are read, who is known is as welcome as a stranger. */
+function hearVerdicts({ inbox, logger }: FollowComponents, { known, accepted }: FollowedRecipe): () => void {
+  const id = known.resolved.recipeIdHex;
+  const ended = new AbortController();
+  const unlisten = inbox.on('verdict', (message, scope) => {
+    if (scope === id) accepted.hear(message);
+  });
+  const recall = async (): Promise<void> => {
+    for await (const message of inbox.stored('verdict', id)) {
+      if (ended.signal.aborted) return;
+      accepted.hear(message);
+    }
+  };
+  recall().catch((error: unknown) => logger.warn({ error: String(error) }, 'verdicts of earlier runs were not read'));
+  return () => {
+    ended.abort();
+    unlisten();
   };
 }
 

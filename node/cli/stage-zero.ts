@@ -2,8 +2,9 @@
 // Source: spec/rollouts.md "Order of checks". Recipes and offers are announced before anything is known of them:
 // they pass on their signature, and what they name is checked when it is fetched.
 
+import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { PolicyChainService } from '../../shardcast/chain.ts';
-import { createSlotRegister, type SlotRegister } from '../../verifier/checks/slots.ts';
+import { createSlotRegister, placesOf, type SlotRegister } from '../../verifier/checks/slots.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
@@ -26,6 +27,8 @@ export interface StageZeroInit {
   readonly isOpen: (recipeIdHex: string) => boolean;
   /** asks the standing that a verifier in this process keeps */
   readonly isQuarantined: (recipeIdHex: string, peer: string, policyStep: number) => boolean;
+  /** the same standing, or what the recipe's verifiers said */
+  readonly isKnown: (recipeIdHex: string, peer: string) => boolean;
 }
 
 function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
@@ -60,8 +63,8 @@ function recipeOf(
 export function createStageZero(init: StageZeroInit): StageZeroChecks {
   // Slots are counted by policy step, and each recipe has its own steps.
   const slots = new Map<string, SlotRegister>();
-  const slotsOf = (id: string): SlotRegister => {
-    const known = slots.get(id) ?? createSlotRegister();
+  const slotsOf = ({ recipe, recipeIdHex: id }: ResolvedRecipe): SlotRegister => {
+    const known = slots.get(id) ?? createSlotRegister({ places: placesOf(recipe) });
     slots.set(id, known);
     return known;
   };
@@ -73,6 +76,7 @@ export function createStageZero(init: StageZeroInit): StageZeroChecks {
     },
     slots: register,
     isQuarantined: init.isQuarantined,
+    isKnown: init.isKnown,
     nowMs: () => systemClock.nowMs(),
   });
   /** A check that the chain of the recipe makes. */
@@ -90,8 +94,9 @@ export function createStageZero(init: StageZeroInit): StageZeroChecks {
     offer: decodes(decodeOffer),
     group(message) {
       const id = readPayloadHead(message.payload)?.recipeIdHex ?? null;
-      if (id !== null && !init.follows.has(id)) return ignore('UNKNOWN_RECIPE');
-      return createGroupStageZero(id === null ? anySlots : view(slotsOf(id)))(message);
+      const followed = id === null ? null : init.follows.get(id);
+      if (followed === undefined) return ignore('UNKNOWN_RECIPE');
+      return createGroupStageZero(followed === null ? anySlots : view(slotsOf(followed.known.resolved)))(message);
     },
     verdict: createVerdictStageZero(anySlots),
     secret: createSecretStageZero(anySlots),

@@ -52,6 +52,7 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
     recipe: (asked) => (asked === id ? { resolved: recipe, open: true, chain } : null),
     slots: createSlotRegister(),
     isQuarantined: () => false,
+    isKnown: () => false,
     nowMs: () => Date.now(),
   });
   const records = (name: string) => store.records(name);

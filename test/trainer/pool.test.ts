@@ -9,6 +9,8 @@ import type { SignedMessage } from '../../node/protocol/ports.ts';
 import type { RecipeSource } from '../../recipes/schema.ts';
 import { createLedger } from '../../trainer/ledger.ts';
 import { createPool, type Pool } from '../../trainer/pool.ts';
+import { createSlotRegister } from '../../verifier/checks/slots.ts';
+import { createGroupStageZero } from '../../verifier/checks/stage-zero.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { memoryFetcher } from '../support/memory-fetcher.ts';
 import { memoryBlobs, memoryRecords } from '../support/memory-store.ts';
@@ -121,6 +123,23 @@ test('active peers are those with groups of the last steps', async () => {
   assert.equal(pool.activePeers(3), 1);
   assert.equal(pool.activePeers(4), 0);
   assert.equal(pool.announcedAt(1), 1);
+  await pool.stop();
+});
+
+test('a crowd’s announcements take the places of a step and no more; whoever is known has others', async () => {
+  const { pool, made } = await ownPool();
+  const [known, places] = [createKeyPair(), 8];
+  made.inbox.stageZero.group = createGroupStageZero({
+    recipe: () => ({ resolved: made.recipe, open: true, chain: made.disk.chain }),
+    slots: createSlotRegister({ places }),
+    isQuarantined: () => false,
+    isKnown: (_, peer) => peer === known.peerIdString,
+    nowMs: () => 0,
+  });
+  for (let i = 0; i < 3 * places; i++) await made.announce({ peer: createKeyPair(), policyStep: 0, slot: 0 });
+  assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [places, places, places]);
+  for (let slot = 0; slot < 3; slot++) await made.announce({ peer: known, policyStep: 0, slot });
+  assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [places + 3, places + 3, places + 1]);
   await pool.stop();
 });
 

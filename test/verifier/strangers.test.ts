@@ -16,7 +16,7 @@ import { createRoom } from '../../verifier/room.ts';
 import { createVerifierStandings, MAX_KEPT as MAX_STANDINGS } from '../../verifier/verifier-standing.ts';
 import { memoryRecords } from '../support/memory-store.ts';
 import { otherVerifier } from './support/other-verifier.ts';
-import { startVerifier } from './support/running.ts';
+import { accountsFor, newDisk, startVerifier } from './support/running.ts';
 import { makeGroup, newPeer, testContext, testRecipe } from './support/swarm.ts';
 
 const context = testContext();
@@ -198,6 +198,56 @@ test('however many keys lie, so many are remembered; those named and those once 
     [false, true],
   );
   assert.deepEqual([known, trainer.peerIdString, stranger(5)].map(standings.isStranger), [false, false, true]);
+});
+
+test('announcements of ever new keys take the places of a step and no more; who is known is judged meanwhile', async () => {
+  const disk = newDisk();
+  const places = 16;
+  const running = await startVerifier({ context, disk, places });
+  const peer = newPeer();
+  const crowd = Array.from({ length: 3 * places }, newPeer);
+  const firsts = crowd.map((each) => makeGroup(context, each, 0));
+  try {
+    for (const slot of [0, 1]) await running.announce(makeGroup(context, peer, slot));
+    await running.settle();
+    assert.equal(running.verifier.standing.isKnown(peer.peerIdString), true);
+    for (const group of firsts) await running.announce(group, { withBody: false });
+    // The peer took two as a stranger.
+    const { announced, sum, published } = {
+      ...accountsFor(running.verifier),
+      published: running.inbox.published.length,
+    };
+    assert.deepEqual([announced, sum], [places, places]);
+    assert.equal(running.inbox.ignoredCounts()['RATE_LIMITED'], firsts.length - (places - 2));
+    for (let slot = 2; slot < 2 + places; slot++) await running.announce(makeGroup(context, peer, slot));
+    await running.settle();
+    // It holds two, and takes more while they are fewer than what is free of the known peers' own.
+    assert.deepEqual(accountsFor(running.verifier), { announced: places + 7, sum: places + 7 });
+    assert.equal(running.verifier.stats().accepted, 2 + 7);
+    assert.equal(running.inbox.published.length - published, 7, 'no verdict on what took no place');
+    // Two groups for one slot are evidence, however full the step is.
+    const [liar] = crowd;
+    const other = makeGroup(context, liar!, 0, 0, {
+      body: (body) => ({ ...body, prompt: body.prompt.slice().reverse() }),
+    });
+    await running.give(firsts[0]!);
+    await running.announce(other);
+    await running.settle(5_000);
+    assert.deepEqual([firsts[0]!, other].map(running.verdictOn), [
+      'reject SLOT_EQUIVOCATION',
+      'reject SLOT_EQUIVOCATION',
+    ]);
+  } finally {
+    await running.stop();
+  }
+  const again = await startVerifier({ context, disk, places });
+  try {
+    await again.settle();
+    const { announced, sum } = accountsFor(again.verifier);
+    assert.deepEqual([announced, sum], [places - 3, places - 3], 'those without a verdict, and no others');
+  } finally {
+    await again.stop();
+  }
 });
 
 test('rejections of groups that nobody knows wait within bounds, and make room for one that can be looked into', async () => {

@@ -32,6 +32,8 @@ export interface StageZeroView {
   readonly slots: SlotRegister;
   /** whether a peer may not take part at this policy step */
   isQuarantined(recipeIdHex: string, peer: string, policyStep: number): boolean;
+  /** whether a peer's groups were found good before: it takes no place of strangers, and they none of its own */
+  isKnown(recipeIdHex: string, peer: string): boolean;
   nowMs(): number;
 }
 
@@ -95,7 +97,7 @@ export function createGroupStageZero(view: StageZeroView): StageZero {
       const answer = check(subject);
       if (answer.answer !== 'accept') return answer;
     }
-    const claim = slotClaim(message, group);
+    const claim = slotClaim(message, group, view);
     const answer = view.slots.ask(claim, view.nowMs());
     if (answer.answer === 'accept') view.slots.note(claim, view.nowMs());
     return answer;
@@ -103,13 +105,15 @@ export function createGroupStageZero(view: StageZeroView): StageZero {
 }
 
 /** The slot that an announcement claims; slots of unlike recipes never meet. */
-export function slotClaim(message: SignedMessage, group: GroupAnnouncement): SlotClaim {
+function slotClaim(message: SignedMessage, group: GroupAnnouncement, view: StageZeroView): SlotClaim {
+  const recipeIdHex = toHex(group.recipeId);
   return {
-    peer: `${toHex(group.recipeId)}/${message.peerIdString}`,
+    peer: `${recipeIdHex}/${message.peerIdString}`,
     policyStep: group.policyStep,
     slot: group.slot,
     groupIdHex: message.idHex,
     bodyHashHex: toHex(group.bodyHash),
+    isKnown: view.isKnown(recipeIdHex, message.peerIdString),
   };
 }
 

@@ -88,7 +88,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
         verifiers: new Map(),
       },
     };
-    participant.setQuarantine((id, peer, step) => host.verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false);
+    participant.setStanding((id) => host.verifiers.get(id)?.standing ?? null);
     let training: Training | null = null;
     let shown: Row | null = null;
     const beat = offerBeat(host, () => training);

@@ -45,9 +45,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     context.onStop(async () => {
       for (const verifier of verifiers.values()) await verifier.stop();
     });
-    context.participant.setQuarantine(
-      (id, peer, step) => verifiers.get(id)?.standing.isQuarantined(peer, step) ?? false,
-    );
+    context.participant.setStanding((id) => verifiers.get(id)?.standing ?? null);
     tellFigures(context, verifiers);
     return {
       view: {

@@ -35,6 +35,7 @@ function scene(policyStep = 0): Scene {
     recipe: (id) => (id === context.recipe.recipeIdHex ? { resolved: context.recipe, open: made.open, chain } : null),
     slots: createSlotRegister(),
     isQuarantined: (_, name) => name === made.quarantined,
+    isKnown: () => false,
     nowMs: () => made.nowMs,
   };
   const made: Scene = { chain, view, ask: createGroupStageZero(view), nowMs: 0, open: true, quarantined: null };

@@ -75,6 +75,8 @@ export async function startVerifier(
     /** default: the machine's */
     readonly random?: Random;
     readonly waitingLimits?: WaitingLimits;
+    /** of a step, for strangers and again for known peers */
+    readonly places?: number;
   } = {},
 ): Promise<Running> {
   const context = options.context ?? testContext();
@@ -114,8 +116,9 @@ export async function startVerifier(
   const scope = context.recipe.recipeIdHex;
   const view = {
     recipe: (id: string) => (id === scope ? { resolved: context.recipe, open: true, chain } : null),
-    slots: createSlotRegister(),
+    slots: createSlotRegister(options.places === undefined ? {} : { places: options.places }),
     isQuarantined: (_: string, peer: string, step: number) => verifier.standing.isQuarantined(peer, step),
+    isKnown: (_: string, peer: string) => verifier.standing.isKnown(peer),
     nowMs: clock.nowMs,
   };
   inbox.stageZero.group = createGroupStageZero(view);
