@@ -162,14 +162,14 @@ function connectError(cause: unknown, dataDir: string, path: string): SwarmError
   if (['ENOENT', 'ECONNREFUSED', 'ENOTSOCK', 'ENOTDIR'].includes(errno)) {
     return new SwarmError(
       'NO_RUNNING_NODE',
-      `no murmur node runs on ${dataDir}; start one (murmur node), name its --data-dir, or give --join <address> to look as an observer`,
+      `no murmur node runs on ${dataDir}; start one (murmur node) or name its --data-dir; commands that only look take --join <address> instead`,
       { dataDir },
     );
   }
   if (errno === 'EACCES' || errno === 'EPERM') {
     return new SwarmError(
       'CONTROL_REFUSED',
-      `the node at ${dataDir} runs as another user: ask as that user, or give --join <address> to look as an observer`,
+      `the node at ${dataDir} runs as another user: ask as that user; commands that only look take --join <address> instead`,
       { dataDir, path },
       { cause },
     );

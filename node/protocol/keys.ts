@@ -169,7 +169,7 @@ function openSecret(file: KeyFile): Uint8Array {
 
 function unseal(sealed: NonNullable<KeyFile['sealed']>, passphrase: string | undefined): Uint8Array {
   if (passphrase === undefined || passphrase === '') {
-    throw new SwarmError('BAD_KEY', 'the key file is sealed; give its passphrase');
+    throw new SwarmError('BAD_KEY', 'the key file is sealed; give its passphrase (MURMUR_PASSPHRASE)');
   }
   const isPowerOfTwo = Number.isInteger(sealed.N) && sealed.N > 1 && (sealed.N & (sealed.N - 1)) === 0;
   if (!isPowerOfTwo || sealed.N > SCRYPT_MAX_N)
@@ -177,6 +177,10 @@ function unseal(sealed: NonNullable<KeyFile['sealed']>, passphrase: string | und
   const box = keyHex(sealed.box, SECRET_KEY_BYTES + nacl.secretbox.overheadLength);
   const nonce = keyHex(sealed.nonce, nacl.secretbox.nonceLength);
   const opened = nacl.secretbox.open(box, nonce, boxKey(passphrase, keyHex(sealed.salt, 16), sealed.N));
-  if (opened === null) throw new SwarmError('BAD_KEY', 'wrong passphrase for the key file');
+  if (opened === null)
+    throw new SwarmError(
+      'BAD_KEY',
+      'wrong passphrase for the key file; give the one that it was made with (MURMUR_PASSPHRASE)',
+    );
   return opened;
 }

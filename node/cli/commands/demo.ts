@@ -27,6 +27,15 @@ function parseShare(text: string): number {
   return share;
 }
 
+/** More processes than this are no demo: nodes may run on other machines, with `murmur node`. */
+const MAX_NODES = 32;
+
+function parseNodes(text: string): number {
+  const value = parseCount(text);
+  if (value < 1 || value > MAX_NODES) throw new InvalidArgumentError(`expected a whole number from 1 to ${MAX_NODES}`);
+  return value;
+}
+
 export function demoCommand(): Command {
   return withDevice(new Command('demo'))
     .description('watch a whole swarm learn: trainer, verifier, nodes and a liar as processes on this machine')
@@ -49,7 +58,7 @@ export function demoCommand(): Command {
     .option(
       '--nodes <n>',
       'honest contributor nodes (default: 3, or 1 with a model of more than 20 M parameters)',
-      parsePositive,
+      parseNodes,
     )
     .option('--no-liar', 'start no liar')
     .option(
@@ -58,7 +67,10 @@ export function demoCommand(): Command {
       parsePositive,
     )
     .option('--seed <n>', 'seed of the trainer and of the held-out tasks (default: a random one)', parseCount)
-    .option('--data-dir <dir>', 'where everything is left (default: a new folder in $MURMUR_HOME or ~/.murmur)')
+    .option(
+      '--data-dir <dir>',
+      'where everything is left, new or empty (default: a new folder in $MURMUR_HOME or ~/.murmur)',
+    )
     .option('--json-file <file>', 'write the result as JSON too')
     .addHelpText(
       'after',

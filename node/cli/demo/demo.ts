@@ -1,7 +1,7 @@
 // `murmur demo` from its flags to its exit code: which recipe, model, swarm and goal; what is said before and after.
 
 import { randomInt } from 'node:crypto';
-import { access, constants, writeFile } from 'node:fs/promises';
+import { access, constants, readdir, writeFile } from 'node:fs/promises';
 import { availableParallelism, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import type { Recipe } from '../../../recipes/schema.ts';
@@ -69,12 +69,19 @@ async function checkResultFile(file: string | undefined): Promise<void> {
   });
 }
 
+/** What another swarm left would take part in this one. @throws {SwarmError} USAGE */
+async function checkDataDir(dataDir: string): Promise<void> {
+  const found = await readdir(dataDir).catch(() => []); // missing: it is made; no folder: whoever makes it says so
+  if (found.length > 0) throw new SwarmError('USAGE', `--data-dir: ${dataDir} is not empty; name a new folder`);
+}
+
 /** @returns the exit code */
 export async function demo(options: DemoOptions): Promise<number> {
   await checkResultFile(options.jsonFile);
   const seed = options.seed ?? randomInt(MAX_COUNT + 1);
   const stamp = new Date().toISOString().replace(/[-:]/g, '').slice(0, 15);
   const dataDir = resolve(options.dataDir ?? join(defaultDataDir(), `demo-${stamp}`));
+  await checkDataDir(dataDir);
   await choosePlacement(options, 'alone');
   const interrupt = new AbortController();
   const hurry = new AbortController();

@@ -99,6 +99,7 @@ test('wrong usage exits 2 and says how to get help', async () => {
     ['verdicts', '--limit', '0'],
     ['eval', '--tasks', '-5'],
     ['demo', '--nodes', '0'],
+    ['demo', '--nodes', '33'],
     ['demo', '--goal', '1.5'],
     ['warm-up', '--batch', 'x'],
     ['calibrate', '--threads', '1,x'],

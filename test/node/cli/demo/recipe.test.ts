@@ -55,12 +55,22 @@ test('a recipe that the model cannot be asked is refused before any process star
   const dir = await tempDir(t);
   await assert.rejects(demoRecipe(dir, 'largest'), (error) => isSwarmError(error, 'CHAT_TEMPLATE_MISSING'));
   await assert.rejects(readFile(join(dir, 'demo', 'recipe.json')));
-  const unknown = await runInProcess(['demo', '--recipe', 'no-such', '--data-dir', dir]);
+  const unknown = await runInProcess(['demo', '--recipe', 'no-such', '--data-dir', join(dir, 'new')]);
   assert.equal(unknown.code, 3);
   assert.match(unknown.stderr, /RECIPE_NOT_FOUND/);
-  const nowhere = await runInProcess(['demo', '--json-file', join(dir, 'none', 'out.json'), '--data-dir', dir]);
+  const nowhere = await runInProcess([
+    'demo',
+    '--json-file',
+    join(dir, 'none', 'out.json'),
+    '--data-dir',
+    join(dir, 'new'),
+  ]);
   assert.equal(nowhere.code, 2);
   assert.match(nowhere.stderr, /--json-file.*USAGE/);
+  await writeFile(join(dir, 'left'), 'by another');
+  const used = await runInProcess(['demo', '--data-dir', dir]);
+  assert.equal(used.code, 2);
+  assert.match(used.stderr, /not empty.*USAGE/);
 });
 
 test('enough is 0.93 of arrows and 0.38 more than before; of others three quarters of what was missing', () => {
