@@ -363,6 +363,7 @@ class GroupPool implements Pool {
     await this.#endedBodies.deleteOld(policyStep);
     const kept = policyStep - this.#init.recipe.recipe.staleness.maxLagSteps - KEEP_ROW_STEPS;
     this.#activity.forget(kept);
+    this.#quarantine.forget(kept);
     await this.#components.ledger.fold(kept);
   }
 

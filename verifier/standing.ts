@@ -39,6 +39,9 @@ export const HONEST_SLACK_SHARE = 0.1;
 /** Away for so many policy steps, a peer keeps half of what it earned. Our own: hours of a small swarm. */
 export const TRUST_HALF_LIFE_STEPS = 100;
 
+/** Peers that are remembered though they have earned nothing: rejected, most of them. Our own. */
+export const MAX_WITHOUT_MERIT = 16_384;
+
 export interface PeerStanding {
   readonly peer: string;
   /** groups wholly replayed without a fault since probation began */
@@ -100,7 +103,10 @@ export interface Standing {
   restartProbation(peer: string, code: CheckCode): Promise<void>;
   /** the body of a slot passed stage 1; kept in memory only */
   noteSlot(peer: string, policyStep: number, slot: number): void;
-  /** lets go of peers of whom nothing is left to remember: a new key is worth as much */
+  /**
+   * Lets go of peers of whom nothing is left to remember, and beyond MAX_WITHOUT_MERIT of those who have earned nothing, quarantined
+   * or not, the oldest first: a new key is worth as much.
+   */
   forgetIdle(): Promise<void>;
   of(peer: string): PeerStanding;
   all(): readonly PeerStanding[];
@@ -171,6 +177,12 @@ export function createStanding(
   const save = (peer: string, state: State): Promise<void> => {
     states.set(peer, state);
     return components.records.put(prefix + peer, utf8(JSON.stringify(state)));
+  };
+  const forget = async (those: readonly (readonly [peer: string, state: State])[]): Promise<void> => {
+    for (const [peer] of those) {
+      states.delete(peer);
+      await components.records.delete(prefix + peer);
+    }
   };
   const trustOf = (state: State): number => {
     if (onProbation(state)) return 0;
@@ -249,12 +261,13 @@ export function createStanding(
     },
     noteSlot: shares.note,
     async forgetIdle() {
-      for (const [peer, state] of [...states]) {
+      const isIdle = ([peer, state]: readonly [string, State]): boolean => {
         const isOver = state.quarantinedUntilStep === null || state.quarantinedUntilStep < newestStep;
-        if (!isOver || idleSteps(state) < TRUST_HALF_LIFE_STEPS || !isNewcomer(peer)) continue;
-        states.delete(peer);
-        await components.records.delete(prefix + peer);
-      }
+        return isOver && idleSteps(state) >= TRUST_HALF_LIFE_STEPS && isNewcomer(peer);
+      };
+      await forget([...states].filter(isIdle));
+      const meritless = [...states].filter(([peer, { probationPassed }]) => probationPassed === 0 && isNewcomer(peer));
+      await forget(meritless.slice(0, Math.max(0, meritless.length - MAX_WITHOUT_MERIT)));
     },
     of: (peer) => describe(peer, slotsLeftOut()),
     all() {

@@ -13,6 +13,7 @@ import { LATE_STEPS } from '../../verifier/checks/stage-zero.ts';
 import { limitsOf } from '../../verifier/checks/subject.ts';
 import { type Commitments, createCommitments } from '../../verifier/commitments.ts';
 import { createRoom } from '../../verifier/room.ts';
+import { createStanding, MAX_WITHOUT_MERIT } from '../../verifier/standing.ts';
 import { createVerifierStandings, MAX_KEPT as MAX_STANDINGS } from '../../verifier/verifier-standing.ts';
 import { memoryRecords } from '../support/memory-store.ts';
 import { otherVerifier } from './support/other-verifier.ts';
@@ -248,6 +249,28 @@ test('announcements of ever new keys take the places of a step and no more; who 
   } finally {
     await again.stop();
   }
+});
+
+test('however many keys are rejected, so many are remembered; who has earned something among them', async () => {
+  const records = memoryRecords();
+  const settings = { probationGroups: 2, pMin: 0.1, quarantineSteps: 14, delta: 1e-4 };
+  const standing = createStanding({ records }, { scope: 'a', settings });
+  const outcome = { policyStep: 5, answer: 'accept', code: null, whole: true } as const;
+  const failed = { ...outcome, answer: 'reject', code: 'REWARD_MISMATCH' } as const;
+  for (const peer of [stranger(0), known, known, 'on probation'])
+    await standing.record(peer, peer === stranger(0) ? failed : outcome);
+  for (let i = 1; i < MAX_WITHOUT_MERIT; i++) await standing.record(stranger(i), failed);
+  await standing.forgetIdle();
+  assert.equal(standing.isQuarantined(stranger(0), 5), true, 'no more than there is room for');
+  for (let i = 0; i < 10; i++) await standing.record(stranger(MAX_WITHOUT_MERIT + i), failed);
+  await standing.forgetIdle();
+  const held = [0, 9, 10, MAX_WITHOUT_MERIT + 9].map((i) => standing.isQuarantined(stranger(i), 5));
+  assert.deepEqual(held, [false, false, true, true]);
+  assert.equal(standing.isKnown(known), true);
+  assert.equal(standing.of('on probation').probationPassed, 1);
+  let onDisk = 0;
+  for await (const _ of records.entries({})) onDisk++;
+  assert.deepEqual([onDisk, standing.all().length], [MAX_WITHOUT_MERIT + 2, MAX_WITHOUT_MERIT + 2]);
 });
 
 test('rejections of groups that nobody knows wait within bounds, and make room for one that can be looked into', async () => {
