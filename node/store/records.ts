@@ -27,7 +27,8 @@ export function createRecords(db: Database, name: string): Records {
       }),
     has(key) {
       try {
-        return level.getSync(key) !== undefined;
+        // asked of the database, which is open: a sublevel opens only after the turn that named it
+        return db.getSync(level.prefixKey(key, 'utf8')) !== undefined;
       } catch (error) {
         throw diskError(error, `read records of "${name}"`);
       }

@@ -57,6 +57,18 @@ describe('a data directory', () => {
     await second.close();
   });
 
+  it('answers of records as soon as they are named', async (t) => {
+    const dir = await tempDir(t);
+    const first = await open(dir);
+    assert.equal(first.records('r').has('k'), false);
+    await first.records('r').put('k', Uint8Array.of(7));
+    await first.close();
+    const second = await open(dir);
+    assert.equal(second.records('r').has('k'), true);
+    assert.equal(second.records('other').has('k'), false);
+    await second.close();
+  });
+
   it('in use by another process says which, and is free the moment that one is killed', async (t) => {
     const dir = await tempDir(t);
     const { child } = await startChild(t, dir, 'hold', 1);
