@@ -51,11 +51,17 @@ export async function withObserver<T>(
 }
 
 /** Waits until a peer is there, the recipes are known, and each has brought its newest policy (or nothing new comes). */
-async function learn(participant: Participant, { join: joined, keep = 'newest' }: ObserverOptions): Promise<void> {
+async function learn(
+  participant: Participant,
+  { network, join: joined, keep = 'newest' }: ObserverOptions,
+): Promise<void> {
   await waitForPeer({ peers: participant.host.peers, clock: systemClock }, joined);
   const learnBy = systemClock.nowMs() + LEARN_TIMEOUT_MS;
   const recipesBy = systemClock.nowMs() + RECIPES_TIMEOUT_MS;
   while (participant.book.list().length === 0 && systemClock.nowMs() < recipesBy) await systemClock.sleep(POLL_MS);
+  if (participant.book.list().length === 0) {
+    process.stderr.write(`murmur: no recipe is known on network ${network} there; is it another --network?\n`);
+  }
   await systemClock.sleep(SETTLE_MS);
   for (const known of participant.book.list()) {
     const followed = await participant.follow(known, { keep });

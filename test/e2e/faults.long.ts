@@ -64,3 +64,13 @@ test('Ctrl-C in the middle of starting ends cleanly too, and the directory can b
   };
   await Promise.all([endEarly('train', '--recipe', 'arrows'), endEarly('verify')]);
 });
+
+test('an observer on a network that its peer knows no recipe of is told so, and what to check', async (t) => {
+  const lab = await murmurLab(t);
+  const node = lab.start('node', ['node', ...RING_FLAGS]);
+  const { addresses } = await node.event('listening');
+  const looked = await lab.run(['status', '--json', '--join', addresses[0]!, '--network', 'other', '--loopback']);
+  assert.equal(looked.code, 0, looked.stderr);
+  assert.match(looked.stderr, /no recipe is known on network other there; is it another --network\?/);
+  assert.doesNotThrow(() => JSON.parse(looked.stdout));
+});
