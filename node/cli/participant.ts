@@ -9,7 +9,7 @@ import { createPolicyChain, type PolicyChainService } from '../../shardcast/chai
 import { createShardFetcher } from '../../shardcast/fetch.ts';
 import { createPolicyFolders, type ModelTexts, type PolicyFolders } from '../../shardcast/policies.ts';
 import { type AcceptedPeers, createAcceptedPeers } from '../../verifier/accepted-peers.ts';
-import type { Standing } from '../../verifier/standing.ts';
+import type { Verifier } from '../../verifier/service.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Host, HostInit } from '../network/host.ts';
 import type { NetworkInbox } from '../network/inbox.ts';
@@ -25,7 +25,7 @@ import type { EmitEvent } from './events.ts';
 import { passphrase } from './identity.ts';
 import type { NetworkOptions } from './options.ts';
 import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-book.ts';
-import { createStageZero } from './stage-zero.ts';
+import { createStageZero, type StageZeroChecks } from './stage-zero.ts';
 import { systemClock } from './system.ts';
 
 /** Messages stay on disk this many policy steps. Source: spec/wire.md "Counting". */
@@ -57,13 +57,16 @@ export interface Participant {
   followed(): readonly FollowedRecipe[];
   /** starts to follow a recipe, or gives what is followed already */
   follow(known: KnownRecipe, options?: FollowOptions): Promise<FollowedRecipe>;
-  /** asks the standing that a verifier here keeps from now on whether a peer's groups are ignored, and whether it is known */
-  setStanding(of: StandingOf): void;
+  /** asks the verifier that runs here from now on whose groups are ignored, and who is known */
+  setVerifier(of: VerifierOf): void;
   stop(): Promise<void>;
 }
 
-/** The standing that is kept of a recipe's peers; null while none is. */
-export type StandingOf = (recipeIdHex: string) => Pick<Standing, 'isQuarantined' | 'isKnown'> | null;
+/** What is kept here of a recipe's peers and its other verifiers; null while nothing is. */
+export type VerifierOf = (recipeIdHex: string) => {
+  readonly standing: Pick<Verifier['standing'], 'isQuarantined' | 'isKnown'>;
+  readonly verifiers: Pick<Verifier['verifiers'], 'isStranger'>;
+} | null;
 
 export interface FollowOptions {
   /** a trainer has the model's texts already */
@@ -148,13 +151,8 @@ export async function createParticipant(
     await store.records(NODE_RECORDS).put(NETWORK_KEY, utf8(options.network));
     const follows = new Map<string, FollowedRecipe>();
     const isOpen = (id: string): boolean => book.isOpen(id);
-    let standingOf: StandingOf = () => null;
-    const stageZero = createStageZero({
-      follows,
-      isOpen,
-      isQuarantined: (id, peer, step) => standingOf(id)?.isQuarantined(peer, step) ?? false,
-      isKnown: (id, peer) => standingOf(id)?.isKnown(peer) === true || follows.get(id)?.accepted.isKnown(peer) === true,
-    });
+    let verifierOf: VerifierOf = () => null;
+    const stageZero = createStageZero({ follows, isOpen, verifierOf: (id) => verifierOf(id) });
     const network = await createNetwork(
       { records: (name) => store.records(name), blobs: store.blobs },
       {
@@ -174,7 +172,7 @@ export async function createParticipant(
       emit,
       logger,
       undo,
-      forgetSlots: stageZero.forgetBefore,
+      stageZero,
     });
     undo.push(
       host.onEvent((event) => (event.kind === 'unreachable' ? emit({ event: 'notice', text: event.text }) : undefined)),
@@ -202,8 +200,8 @@ export async function createParticipant(
       logger,
       followed: () => [...follows.values()],
       follow,
-      setStanding(of) {
-        standingOf = of;
+      setVerifier(of) {
+        verifierOf = of;
       },
       stop,
     };
@@ -222,7 +220,7 @@ interface FollowComponents {
   readonly emit: EmitEvent;
   readonly logger: Logger;
   readonly undo: (() => Promise<void> | void)[];
-  readonly forgetSlots: (recipeIdHex: string, policyStep: number) => void;
+  readonly stageZero: StageZeroChecks;
 }
 
 function createFollow(components: FollowComponents): Participant['follow'] {
@@ -261,7 +259,7 @@ function createFollow(components: FollowComponents): Participant['follow'] {
       const newest = chain.announced();
       if (newest?.closing === true) book.close(id);
       const policyStep = newest?.policyStep ?? 0;
-      components.forgetSlots(id, policyStep - resolved.recipe.staleness.maxLagSteps - 1);
+      components.stageZero.forgetBefore(id, policyStep - resolved.recipe.staleness.maxLagSteps - 1);
       if (policyStep >= forgetAt) {
         forgetAt = policyStep + FORGET_EVERY_STEPS;
         inbox
@@ -275,29 +273,12 @@ function createFollow(components: FollowComponents): Participant['follow'] {
     await chain.start();
     components.undo.push(() => chain.stop());
     components.undo.push(inbox.on('manifest', onManifest));
-    components.undo.push(hearVerdicts(components, followed));
+    components.undo.push(
+      inbox.on('verdict', (message, scope) => (scope === id ? followed.accepted.hear(message) : undefined)),
+    );
+    await components.stageZero.recall(inbox, followed);
     await inbox.follow(id);
     return followed;
-  };
-}
-
-/** Those that come, and those of earlier runs meanwhile: until they are read, who is known is as welcome as a stranger. */
-function hearVerdicts({ inbox, logger }: FollowComponents, { known, accepted }: FollowedRecipe): () => void {
-  const id = known.resolved.recipeIdHex;
-  const ended = new AbortController();
-  const unlisten = inbox.on('verdict', (message, scope) => {
-    if (scope === id) accepted.hear(message);
-  });
-  const recall = async (): Promise<void> => {
-    for await (const message of inbox.stored('verdict', id)) {
-      if (ended.signal.aborted) return;
-      accepted.hear(message);
-    }
-  };
-  recall().catch((error: unknown) => logger.warn({ error: String(error) }, 'verdicts of earlier runs were not read'));
-  return () => {
-    ended.abort();
-    unlisten();
   };
 }
 

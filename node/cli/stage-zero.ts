@@ -4,31 +4,29 @@
 
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { PolicyChainService } from '../../shardcast/chain.ts';
-import { createSlotRegister, placesOf, type SlotRegister } from '../../verifier/checks/slots.ts';
+import { placesOf } from '../../verifier/checks/places.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
+  createStepPlaces,
   createVerdictStageZero,
   type StageZeroView,
+  type StepPlaces,
 } from '../../verifier/checks/stage-zero.ts';
-import { readPayloadHead } from '../network/payload-head.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
 import { decodeContinuation } from '../protocol/continuation.ts';
 import { decodeManifest } from '../protocol/manifest.ts';
 import { decodeOffer } from '../protocol/offer.ts';
-import type { MessageKind, SignedMessage, StageZero } from '../protocol/ports.ts';
+import type { Inbox, MessageKind, SignedMessage, StageZero } from '../protocol/ports.ts';
 import { decodeRecipeAnnouncement } from '../protocol/recipe-announcement.ts';
-import type { FollowedRecipe } from './participant.ts';
+import type { FollowedRecipe, VerifierOf } from './participant.ts';
 import { systemClock } from './system.ts';
 
 export interface StageZeroInit {
   readonly follows: ReadonlyMap<string, FollowedRecipe>;
   readonly isOpen: (recipeIdHex: string) => boolean;
-  /** asks the standing that a verifier in this process keeps */
-  readonly isQuarantined: (recipeIdHex: string, peer: string, policyStep: number) => boolean;
-  /** the same standing, or what the recipe's verifiers said */
-  readonly isKnown: (recipeIdHex: string, peer: string) => boolean;
+  readonly verifierOf: VerifierOf;
 }
 
 function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
@@ -44,8 +42,10 @@ function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
 
 export interface StageZeroChecks {
   readonly checks: Record<MessageKind, StageZero>;
-  /** slots of a recipe's steps before this one are forgotten */
+  /** what took places of a recipe's steps before this one is forgotten */
   forgetBefore(recipeIdHex: string, policyStep: number): void;
+  /** what earlier runs stored takes its places again; who was found good then is known first */
+  recall(inbox: Pick<Inbox, 'stored'>, followed: FollowedRecipe): Promise<void>;
 }
 
 /** The recipe that a payload names; null when it does not decode. */
@@ -60,48 +60,56 @@ function recipeOf(
   }
 }
 
-export function createStageZero(init: StageZeroInit): StageZeroChecks {
-  // Slots are counted by policy step, and each recipe has its own steps.
-  const slots = new Map<string, SlotRegister>();
-  const slotsOf = ({ recipe, recipeIdHex: id }: ResolvedRecipe): SlotRegister => {
-    const known = slots.get(id) ?? createSlotRegister({ places: placesOf(recipe) });
-    slots.set(id, known);
+export function createStageZero({ follows, isOpen, verifierOf }: StageZeroInit): StageZeroChecks {
+  // Each recipe has its own steps.
+  const places = new Map<string, StepPlaces>();
+  const placesIn = ({ recipe, recipeIdHex: id }: ResolvedRecipe): StepPlaces => {
+    const known = places.get(id) ?? createStepPlaces(placesOf(recipe));
+    places.set(id, known);
     return known;
   };
-  const view = (register: SlotRegister): StageZeroView => ({
+  const view: StageZeroView = {
     recipe(id) {
-      const followed = init.follows.get(id);
+      const followed = follows.get(id);
       if (followed === undefined) return null;
-      return { resolved: followed.known.resolved, open: init.isOpen(id), chain: followed.chain };
+      const { resolved } = followed.known;
+      return { resolved, open: isOpen(id), chain: followed.chain, places: placesIn(resolved) };
     },
-    slots: register,
-    isQuarantined: init.isQuarantined,
-    isKnown: init.isKnown,
+    isQuarantined: (id, peer, step) => verifierOf(id)?.standing.isQuarantined(peer, step) ?? false,
+    isKnown: (id, peer) =>
+      verifierOf(id)?.standing.isKnown(peer) === true || follows.get(id)?.accepted.isKnown(peer) === true,
+    isKnownVerifier: (id, verifier) => verifierOf(id)?.verifiers.isStranger(verifier) === false,
     nowMs: () => systemClock.nowMs(),
-  });
+  };
   /** A check that the chain of the recipe makes. */
   const ofChain =
     (decode: Parameters<typeof recipeOf>[0], checkOf: (chain: PolicyChainService) => StageZero): StageZero =>
     (message) => {
       const id = recipeOf(decode, message.payload);
       if (id === null) return reject('MALFORMED');
-      const followed = init.follows.get(id);
+      const followed = follows.get(id);
       return followed === undefined ? ignore('UNKNOWN_RECIPE') : checkOf(followed.chain)(message);
     };
-  const anySlots = view(createSlotRegister());
   const checks: Record<MessageKind, StageZero> = {
     recipe: decodes(decodeRecipeAnnouncement),
     offer: decodes(decodeOffer),
-    group(message) {
-      const id = readPayloadHead(message.payload)?.recipeIdHex ?? null;
-      const followed = id === null ? null : init.follows.get(id);
-      if (followed === undefined) return ignore('UNKNOWN_RECIPE');
-      return createGroupStageZero(followed === null ? anySlots : view(slotsOf(followed.known.resolved)))(message);
-    },
-    verdict: createVerdictStageZero(anySlots),
-    secret: createSecretStageZero(anySlots),
+    group: createGroupStageZero(view),
+    verdict: createVerdictStageZero(view),
+    secret: createSecretStageZero(view),
     manifest: ofChain(decodeManifest, (chain) => chain.stageZero),
     continuation: ofChain(decodeContinuation, (chain) => chain.continuationStageZero),
   };
-  return { checks, forgetBefore: (id, policyStep) => slots.get(id)?.forgetBefore(policyStep) };
+  return {
+    checks,
+    forgetBefore(id, policyStep) {
+      for (const each of Object.values(places.get(id) ?? {})) each.forgetBefore(policyStep);
+    },
+    async recall(inbox, { known, accepted }) {
+      const id = known.resolved.recipeIdHex;
+      for await (const message of inbox.stored('verdict', id)) accepted.hear(message);
+      for (const kind of ['group', 'verdict', 'secret'] as const) {
+        for await (const message of inbox.stored(kind, id)) await checks[kind](message);
+      }
+    },
+  };
 }

@@ -8,8 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { GossipSub } from '@chainsafe/libp2p-gossipsub';
 import { createNetworkMeter } from '../../node/network/metrics.ts';
 import { createStore } from '../../node/store/store.ts';
-import { createSlotRegister } from '../../verifier/checks/slots.ts';
-import { createGroupStageZero } from '../../verifier/checks/stage-zero.ts';
+import { createGroupStageZero, createStepPlaces } from '../../verifier/checks/stage-zero.ts';
 import { createSwarm, createTestLogger } from '../node/network/support.ts';
 import { GROUP_SIZE, rootOf, testChain, testRecipe } from '../verifier/support/swarm.ts';
 import { startAnnouncer } from './announcer.ts';
@@ -48,11 +47,12 @@ async function run({ note }: BenchContext): Promise<readonly Row[]> {
   const store = await createStore({ dir, maxDiskBytes: 1e9, logger: createTestLogger() });
   const [recipe, chain] = [testRecipe(), testChain()];
   const id = recipe.recipeIdHex;
+  const places = createStepPlaces();
   const group = createGroupStageZero({
-    recipe: (asked) => (asked === id ? { resolved: recipe, open: true, chain } : null),
-    slots: createSlotRegister(),
+    recipe: (asked) => (asked === id ? { resolved: recipe, open: true, chain, places } : null),
     isQuarantined: () => false,
     isKnown: () => false,
+    isKnownVerifier: () => false,
     nowMs: () => Date.now(),
   });
   const records = (name: string) => store.records(name);

@@ -9,8 +9,7 @@ import type { SignedMessage } from '../../node/protocol/ports.ts';
 import type { RecipeSource } from '../../recipes/schema.ts';
 import { createLedger } from '../../trainer/ledger.ts';
 import { createPool, type Pool } from '../../trainer/pool.ts';
-import { createSlotRegister } from '../../verifier/checks/slots.ts';
-import { createGroupStageZero } from '../../verifier/checks/stage-zero.ts';
+import { createGroupStageZero, createStepPlaces } from '../../verifier/checks/stage-zero.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { memoryFetcher } from '../support/memory-fetcher.ts';
 import { memoryBlobs, memoryRecords } from '../support/memory-store.ts';
@@ -129,11 +128,12 @@ test('active peers are those with groups of the last steps', async () => {
 test('a crowd’s announcements take the places of a step and no more; whoever is known has others', async () => {
   const { pool, made } = await ownPool();
   const [known, places] = [createKeyPair(), 8];
+  const taken = createStepPlaces(places);
   made.inbox.stageZero.group = createGroupStageZero({
-    recipe: () => ({ resolved: made.recipe, open: true, chain: made.disk.chain }),
-    slots: createSlotRegister({ places }),
+    recipe: () => ({ resolved: made.recipe, open: true, chain: made.disk.chain, places: taken }),
     isQuarantined: () => false,
     isKnown: (_, peer) => peer === known.peerIdString,
+    isKnownVerifier: () => false,
     nowMs: () => 0,
   });
   for (let i = 0; i < 3 * places; i++) await made.announce({ peer: createKeyPair(), policyStep: 0, slot: 0 });

@@ -8,9 +8,10 @@ import { errorText, isSwarmError } from '../../node/protocol/errors.ts';
 import { decodeGroup, type GroupAnnouncement } from '../../node/protocol/group.ts';
 import type { PolicyChain, SignedMessage, StageZero } from '../../node/protocol/ports.ts';
 import { decodeSecret } from '../../node/protocol/secret.ts';
-import { decodeVerdict } from '../../node/protocol/verdict.ts';
+import { decodeVerdict, type Verdict } from '../../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
-import type { SlotClaim, SlotRegister } from './slots.ts';
+import { createPlaces, type Places } from './places.ts';
+import { createSlotRegister, type SlotClaim, type SlotRegister } from './slots.ts';
 
 /** Steps after maxLag for which verdicts and secrets still pass. */
 export const LATE_STEPS = 2;
@@ -23,17 +24,32 @@ export interface FollowedRecipe {
   /** whether its trainer was heard of lately (spec/wire.md "A recipe is open") */
   readonly open: boolean;
   readonly chain: PolicyChain;
+  readonly places: StepPlaces;
+}
+
+/** What a recipe's steps have places for, each apart from the others. */
+export interface StepPlaces {
+  readonly slots: SlotRegister;
+  /** of verifiers that the recipe does not name, as are those of secrets */
+  readonly verdicts: Places;
+  readonly secrets: Places;
+}
+
+/** All free. @param count places of a step. Default: MIN_PLACES */
+export function createStepPlaces(count?: number): StepPlaces {
+  return { slots: createSlotRegister(count), verdicts: createPlaces(count), secrets: createPlaces(count) };
 }
 
 /** What stage 0 sees of the machine it runs on. */
 export interface StageZeroView {
   /** null: not followed */
   recipe(recipeIdHex: string): FollowedRecipe | null;
-  readonly slots: SlotRegister;
   /** whether a peer may not take part at this policy step */
   isQuarantined(recipeIdHex: string, peer: string, policyStep: number): boolean;
   /** whether a peer's groups were found good before: it takes no place of strangers, and they none of its own */
   isKnown(recipeIdHex: string, peer: string): boolean;
+  /** the same of a verifier that the recipe does not name: whether its verdicts were confirmed before */
+  isKnownVerifier(recipeIdHex: string, verifier: string): boolean;
   nowMs(): number;
 }
 
@@ -97,23 +113,17 @@ export function createGroupStageZero(view: StageZeroView): StageZero {
       const answer = check(subject);
       if (answer.answer !== 'accept') return answer;
     }
-    const claim = slotClaim(message, group, view);
-    const answer = view.slots.ask(claim, view.nowMs());
-    if (answer.answer === 'accept') view.slots.note(claim, view.nowMs());
+    const claim: SlotClaim = {
+      peer: message.peerIdString,
+      policyStep: group.policyStep,
+      slot: group.slot,
+      groupIdHex: message.idHex,
+      bodyHashHex: toHex(group.bodyHash),
+      isKnown: view.isKnown(toHex(group.recipeId), message.peerIdString),
+    };
+    const answer = followed.places.slots.ask(claim, view.nowMs());
+    if (answer.answer === 'accept') followed.places.slots.note(claim, view.nowMs());
     return answer;
-  };
-}
-
-/** The slot that an announcement claims; slots of unlike recipes never meet. */
-function slotClaim(message: SignedMessage, group: GroupAnnouncement, view: StageZeroView): SlotClaim {
-  const recipeIdHex = toHex(group.recipeId);
-  return {
-    peer: `${recipeIdHex}/${message.peerIdString}`,
-    policyStep: group.policyStep,
-    slot: group.slot,
-    groupIdHex: message.idHex,
-    bodyHashHex: toHex(group.bodyHash),
-    isKnown: view.isKnown(recipeIdHex, message.peerIdString),
   };
 }
 
@@ -121,7 +131,7 @@ function slotClaim(message: SignedMessage, group: GroupAnnouncement, view: Stage
 export function createVerdictStageZero(view: StageZeroView): StageZero {
   return (message) => {
     const verdict = decoded(() => decodeVerdict(message.payload));
-    return 'limits' in verdict ? stepStillMatters(view, verdict.recipeId, verdict.policyStep) : verdict;
+    return 'limits' in verdict ? ofVerifier(view, message, verdict, 'verdicts') : verdict;
   };
 }
 
@@ -129,15 +139,38 @@ export function createVerdictStageZero(view: StageZeroView): StageZero {
 export function createSecretStageZero(view: StageZeroView): StageZero {
   return (message) => {
     const secret = decoded(() => decodeSecret(message.payload));
-    return 'secretHash' in secret ? stepStillMatters(view, secret.recipeId, secret.policyStep) : secret;
+    return 'secretHash' in secret ? ofVerifier(view, message, secret, 'secrets') : secret;
   };
 }
 
-function stepStillMatters(view: StageZeroView, recipeId: Uint8Array, policyStep: number): CheckAnswer {
-  const followed = view.recipe(toHex(recipeId));
+/** Takes a place for what it accepts of verifiers that the recipe does not name. */
+function ofVerifier(
+  view: StageZeroView,
+  message: SignedMessage,
+  { recipeId, policyStep }: Pick<Verdict, 'recipeId' | 'policyStep'>,
+  kind: 'verdicts' | 'secrets',
+): CheckAnswer {
+  const recipeIdHex = toHex(recipeId);
+  const followed = view.recipe(recipeIdHex);
   if (followed === null) return ignore('UNKNOWN_RECIPE');
-  const limit = followed.resolved.recipe.staleness.maxLagSteps + LATE_STEPS;
-  const measured = (followed.chain.announced()?.policyStep ?? 0) - policyStep;
+  const answer = stepStillMatters(followed, policyStep);
+  if (answer.answer !== 'accept' || isNamed(followed.resolved, message.publicKey)) return answer;
+  const peer = message.peerIdString;
+  const claim = { peer, policyStep, isKnown: view.isKnownVerifier(recipeIdHex, peer) };
+  const places = followed.places[kind];
+  const room = places.ask(claim);
+  if (room.answer === 'accept') places.take(claim);
+  return room;
+}
+
+function isNamed({ recipe: { verification, trainers } }: ResolvedRecipe, publicKey: Uint8Array): boolean {
+  const key = toHex(publicKey);
+  return verification.verifiers.includes(key) || trainers.includes(key);
+}
+
+function stepStillMatters({ resolved, chain }: FollowedRecipe, policyStep: number): CheckAnswer {
+  const limit = resolved.recipe.staleness.maxLagSteps + LATE_STEPS;
+  const measured = (chain.announced()?.policyStep ?? 0) - policyStep;
   // [IGNORE] Steps far ahead: they may be made up, and would be kept until the chain gets there.
   if (measured < -EARLY_STEPS) return ignore('UNKNOWN_ROOT', { measured: policyStep });
   return measured <= limit ? ACCEPT : ignore('TOO_OLD', { measured, limit });

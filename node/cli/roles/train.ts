@@ -88,7 +88,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
         verifiers: new Map(),
       },
     };
-    participant.setStanding((id) => host.verifiers.get(id)?.standing ?? null);
+    participant.setVerifier((id) => host.verifiers.get(id) ?? null);
     let training: Training | null = null;
     let shown: Row | null = null;
     const beat = offerBeat(host, () => training);

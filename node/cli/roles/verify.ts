@@ -45,7 +45,7 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
     context.onStop(async () => {
       for (const verifier of verifiers.values()) await verifier.stop();
     });
-    context.participant.setStanding((id) => verifiers.get(id)?.standing ?? null);
+    context.participant.setVerifier((id) => verifiers.get(id) ?? null);
     tellFigures(context, verifiers);
     return {
       view: {

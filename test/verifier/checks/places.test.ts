@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createSlotRegister, MIN_PLACES, placesOf, type SlotClaim } from '../../../verifier/checks/slots.ts';
+import { MIN_PLACES, placesOf } from '../../../verifier/checks/places.ts';
+import { createSlotRegister, type SlotClaim } from '../../../verifier/checks/slots.ts';
 import { testRecipe } from '../support/swarm.ts';
 
 interface Asked {
@@ -24,7 +25,7 @@ function register(places: number): {
   readonly take: (asked: Asked) => string;
   readonly forgetBefore: (step: number) => void;
 } {
-  const slots = createSlotRegister({ places });
+  const slots = createSlotRegister(places);
   return {
     forgetBefore: slots.forgetBefore,
     take(asked) {

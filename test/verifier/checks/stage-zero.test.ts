@@ -2,22 +2,37 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { sha256 } from '../../../node/protocol/bytes.ts';
+import { sha256, toHex } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { encodeGroup } from '../../../node/protocol/group.ts';
+import type { KeyPair } from '../../../node/protocol/keys.ts';
 import type { SignedMessage } from '../../../node/protocol/ports.ts';
 import { encodeSecret } from '../../../node/protocol/secret.ts';
-import { createSlotRegister, REORDER_GRACE_MS } from '../../../verifier/checks/slots.ts';
+import { encodeVerdict } from '../../../node/protocol/verdict.ts';
+import { REORDER_GRACE_MS } from '../../../verifier/checks/slots.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
+  createStepPlaces,
   createVerdictStageZero,
   type StageZeroView,
 } from '../../../verifier/checks/stage-zero.ts';
+import { limitsOf } from '../../../verifier/checks/subject.ts';
 import { signAs } from '../../support/memory-inbox.ts';
-import { type Alteration, makeGroup, newPeer, type TestChain, testChain, testContext } from '../support/swarm.ts';
+import {
+  type Alteration,
+  makeGroup,
+  newPeer,
+  type TestChain,
+  testChain,
+  testContext,
+  testRecipe,
+} from '../support/swarm.ts';
 
-const context = testContext();
+const [VERIFIER, TRAINER] = [newPeer(), newPeer()];
+const context = testContext(
+  testRecipe({ verifiers: [toHex(VERIFIER.publicKey)] }, { trainers: [toHex(TRAINER.publicKey)] }),
+);
 const peer = newPeer();
 
 interface Scene {
@@ -27,18 +42,27 @@ interface Scene {
   nowMs: number;
   open: boolean;
   quarantined: string | null;
+  knownVerifier: string | null;
 }
+
+/** Places of a step. */
+const PLACES = 8;
 
 function scene(policyStep = 0): Scene {
   const chain = testChain(policyStep);
+  const places = createStepPlaces(PLACES);
   const view: StageZeroView = {
-    recipe: (id) => (id === context.recipe.recipeIdHex ? { resolved: context.recipe, open: made.open, chain } : null),
-    slots: createSlotRegister(),
+    recipe: (id) =>
+      id === context.recipe.recipeIdHex ? { resolved: context.recipe, open: made.open, chain, places } : null,
     isQuarantined: (_, name) => name === made.quarantined,
     isKnown: () => false,
+    isKnownVerifier: (_, name) => name === made.knownVerifier,
     nowMs: () => made.nowMs,
   };
-  const made: Scene = { chain, view, ask: createGroupStageZero(view), nowMs: 0, open: true, quarantined: null };
+  const made: Scene = {
+    ...{ chain, view, ask: createGroupStageZero(view), nowMs: 0, open: true },
+    ...{ quarantined: null, knownVerifier: null },
+  };
   return made;
 }
 
@@ -123,10 +147,8 @@ test('peers in quarantine', async () => {
 
 test('verdicts and secrets of steps long gone or far ahead, or of no recipe of ours', async () => {
   const { view, chain } = scene(6);
-  const secretOf = (policyStep: number, recipeId = context.recipe.recipeId): SignedMessage => {
-    const secretHash = sha256('secret');
-    return signAs(peer, 'secret', encodeSecret({ recipeId, policyStep, secretHash, secret: null }));
-  };
+  const secretOf = (policyStep: number, recipeId = context.recipe.recipeId): SignedMessage =>
+    secretMessage(peer, policyStep, recipeId);
   const ask = createSecretStageZero(view);
   await assertAnswer(ask(secretOf(0)), 'accept');
   chain.moveTo(7);
@@ -136,4 +158,51 @@ test('verdicts and secrets of steps long gone or far ahead, or of no recipe of o
   await assertAnswer(ask(secretOf(7, sha256('another'))), 'ignore UNKNOWN_RECIPE');
   await assertAnswer(ask(signAs(peer, 'secret', Uint8Array.of(255))), 'reject MALFORMED');
   await assertAnswer(createVerdictStageZero(view)(signAs(peer, 'verdict', Uint8Array.of(255))), 'reject MALFORMED');
+});
+
+function secretMessage(by: KeyPair, policyStep: number, recipeId = context.recipe.recipeId): SignedMessage {
+  return signAs(by, 'secret', encodeSecret({ recipeId, policyStep, secretHash: sha256('secret'), secret: null }));
+}
+
+function verdictMessage(by: KeyPair, policyStep: number, slot: number): SignedMessage {
+  const { recipeId } = context.recipe;
+  return signAs(
+    by,
+    'verdict',
+    encodeVerdict({
+      ...{ recipeId, policyStep, groupId: sha256(`group ${slot}`), peerId: peer.peerId, slot },
+      ...{ answer: 'accept', code: null, limits: limitsOf(context.recipe) },
+      ...{ secretHash: sha256('secret'), sequencesReplayed: 0 },
+    }),
+  );
+}
+
+test('verdicts and secrets of a crowd of keys take the places of a step and no more; named and known verifiers are heard', async () => {
+  const made = scene();
+  const checks = { verdict: createVerdictStageZero(made.view), secret: createSecretStageZero(made.view) };
+  const messages = {
+    verdict: verdictMessage,
+    secret: (by: KeyPair, policyStep: number) => secretMessage(by, policyStep),
+  };
+  const [unnamed, known] = [newPeer(), newPeer()];
+  made.knownVerifier = known.peerIdString;
+  for (const kind of ['verdict', 'secret'] as const) {
+    const answers = async (count: number, byOf: (i: number) => KeyPair, step = 0): Promise<string[]> => {
+      const given: string[] = [];
+      for (let i = 0; i < count; i++) {
+        const answer = await checks[kind](messages[kind](byOf(i), step, i));
+        given.push(answer.answer === 'accept' ? 'accept' : answer.code);
+      }
+      return given;
+    };
+    const one = await answers(PLACES, () => unnamed);
+    assert.deepEqual(new Set(one.slice(0, PLACES / 2)), new Set(['accept']));
+    assert.deepEqual(new Set(one.slice(PLACES / 2)), new Set(['RATE_LIMITED']), 'one key takes half');
+    const crowd = await answers(2 * PLACES, () => newPeer());
+    assert.equal(crowd.filter((answer) => answer === 'accept').length, PLACES / 2);
+    assert.deepEqual(await answers(1, () => newPeer(), 1), ['accept'], 'another step');
+    assert.deepEqual(await answers(3, () => known), ['accept', 'accept', 'accept']);
+    assert.deepEqual(new Set(await answers(3 * PLACES, () => VERIFIER)), new Set(['accept']));
+    assert.deepEqual(new Set(await answers(3 * PLACES, () => TRAINER)), new Set(['accept']));
+  }
 });

@@ -6,11 +6,11 @@ import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import type { BlobStore, PeerIdString, PolicyEngine, Random, Records } from '../../../node/protocol/ports.ts';
 import { decodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import type { ReplayChecker } from '../../../verifier/checker.ts';
-import { createSlotRegister } from '../../../verifier/checks/slots.ts';
 import { judgeReplays } from '../../../verifier/checks/stage-two.ts';
 import {
   createGroupStageZero,
   createSecretStageZero,
+  createStepPlaces,
   createVerdictStageZero,
 } from '../../../verifier/checks/stage-zero.ts';
 import type { BodyContext } from '../../../verifier/checks/subject.ts';
@@ -114,11 +114,12 @@ export async function startVerifier(
     },
   );
   const scope = context.recipe.recipeIdHex;
+  const places = createStepPlaces(options.places);
   const view = {
-    recipe: (id: string) => (id === scope ? { resolved: context.recipe, open: true, chain } : null),
-    slots: createSlotRegister(options.places === undefined ? {} : { places: options.places }),
+    recipe: (id: string) => (id === scope ? { resolved: context.recipe, open: true, chain, places } : null),
     isQuarantined: (_: string, peer: string, step: number) => verifier.standing.isQuarantined(peer, step),
     isKnown: (_: string, peer: string) => verifier.standing.isKnown(peer),
+    isKnownVerifier: (_: string, peer: string) => !verifier.verifiers.isStranger(peer as PeerIdString),
     nowMs: clock.nowMs,
   };
   inbox.stageZero.group = createGroupStageZero(view);
