@@ -6,25 +6,25 @@
 import { type CutSettings, checkSum, hasCut, massOf, prefixLength, rankedForCut } from './distribution.ts';
 import type { Draw } from './draw.ts';
 
-/** Σ p, in four sums beside each other: additions wait for one another otherwise. */
-export function sumOf(p: Float32Array, count: number): number {
+/** Σ p over ids from `from` to before `end`, in four sums beside each other: additions wait for one another otherwise. */
+function sumOf(p: Float32Array, from: number, end: number): number {
   let [a, b, c, d] = [0, 0, 0, 0];
-  let id = 0;
-  for (; id + 3 < count; id += 4) {
+  let id = from;
+  for (; id + 3 < end; id += 4) {
     a += p[id]!;
     b += p[id + 1]!;
     c += p[id + 2]!;
     d += p[id + 3]!;
   }
-  for (; id < count; id++) a += p[id]!;
+  for (; id < end; id++) a += p[id]!;
   return a + b + (c + d);
 }
 
-/** The first index at which `below` + the running sum passes `target`; if none, the last with p > 0; −1 if all are 0. */
-function passing(p: Float32Array, count: number, below: number, target: number): number {
+/** The first id from `from` on at which `below` + the running sum passes `target`; if none, the last with p > 0; −1 if all are 0. */
+function passing(p: Float32Array, from: number, end: number, below: number, target: number): number {
   let running = below;
   let last = -1;
-  for (let id = 0; id < count; id++) {
+  for (let id = from; id < end; id++) {
     const value = p[id]!;
     if (!(value > 0)) continue;
     running += value;
@@ -37,18 +37,36 @@ function passing(p: Float32Array, count: number, below: number, target: number):
 /** Draws by a uniform number from a row f32[≥ tokenCount]. */
 export type RowDraw = (p: Float32Array, u: number) => Draw;
 
+/** Ids that are summed by themselves, so that only those near `u` are gone through one by one: in half of the time (measured, 2 048 ids). */
+const BLOCK = 32;
+
 /**
  * A recipe's way to draw from whole rows. Cuts rank only ids that they may keep, and stop once they have kept enough.
  * @throws {SwarmError} ENGINE_FAILED when drawn from a row that is no distribution
  */
 export function createRowDraw(settings: CutSettings, tokenCount: number): RowDraw {
   const isCut = hasCut(settings, tokenCount);
+  /** Σ p up to the end of each block */
+  const upTo = new Float64Array(Math.ceil(tokenCount / BLOCK));
   return (p, u) => {
-    const sum = sumOf(p, tokenCount);
+    let sum = 0;
+    for (let block = 0; block < upTo.length; block++) {
+      sum += sumOf(p, block * BLOCK, Math.min(tokenCount, (block + 1) * BLOCK));
+      upTo[block] = sum;
+    }
     checkSum(sum);
-    const token = isCut ? drawCut(p.subarray(0, tokenCount), sum, settings, u) : passing(p, tokenCount, 0, u * sum);
+    const token = isCut ? drawCut(p.subarray(0, tokenCount), sum, settings, u) : drawIn(p, tokenCount, upTo, u * sum);
     return { token, logprob: Math.log(p[token]! / sum) };
   };
+}
+
+/** Where the running sum passes `target`. @param upTo Σ p up to the end of each block */
+function drawIn(p: Float32Array, tokenCount: number, upTo: Float64Array, target: number): number {
+  let block = 0;
+  while (block < upTo.length && !(upTo[block]! > target)) block++;
+  // Rounding may have left none: then it is the last with p > 0 of all.
+  if (block === upTo.length) return passing(p, 0, tokenCount, 0, target);
+  return passing(p, block * BLOCK, tokenCount, block === 0 ? 0 : upTo[block - 1]!, target);
 }
 
 /** Ranks what the cuts may keep, then goes through the kept in the order of their ids. */
@@ -78,13 +96,13 @@ export interface PickedChunks {
 
 /** @throws {SwarmError} ENGINE_FAILED when the row is no distribution */
 export function drawFromChunks({ sums, first, last, probabilities }: PickedChunks, u: number): Draw {
-  const sum = sumOf(sums, sums.length);
+  const sum = sumOf(sums, 0, sums.length);
   checkSum(sum);
   const width = probabilities.length / 2;
-  const belowLast = sumOf(sums, last);
+  const belowLast = sumOf(sums, 0, last);
   const isInLast = first >= last || u * sum >= belowLast;
-  const below = isInLast ? belowLast : sumOf(sums, first);
+  const below = isInLast ? belowLast : sumOf(sums, 0, first);
   const p = isInLast ? probabilities.subarray(width) : probabilities;
-  const index = passing(p, width, below, u * sum);
+  const index = passing(p, 0, width, below, u * sum);
   return { token: (isInLast ? last : first) * width + index, logprob: Math.log(p[index]! / sum) };
 }
