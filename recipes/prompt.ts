@@ -49,7 +49,7 @@ function tooLong(unit: string, got: number, most: number): RecipeError {
 /**
  * Asks one problem of each split and looks at the ids that end a completion, so that a recipe that does not fit its
  * model is refused before any work is done.
- * @throws {SwarmError} as `promptOf`; RECIPE_INVALID: an end token that the tokenizer has not
+ * @throws {SwarmError} as `promptOf`; RECIPE_INVALID: an end token that the tokenizer does not have
  */
 export function checkFits(recipe: ResolvedRecipe, tokenizer: PromptTokenizer): void {
   for (const { problem } of [recipe.problemFor(new Uint8Array(32))]) promptOf(tokenizer, problem);

@@ -39,7 +39,7 @@ export interface ResolvedRecipe {
    * `heldOutRows`, which hold nothing out, are asked as they are.
    */
   heldOutProblems(count: number, seed: number): readonly Problem[];
-  /** one of them, for who must not draw all in one go */
+  /** one of them, for callers that must not draw all at once */
   heldOutProblem(index: number, seed: number): Problem;
   /** Integer millionths of a completion's text (decoded without the end token, special tokens kept). */
   score(problem: Problem, completionText: string): number;

@@ -199,13 +199,14 @@ export interface RecipeGrpo {
   readonly lora?: RecipeLora;
 }
 
-// Defaults are those of the known good run in spec/grpo.md; the shipped recipes for tiny models set their own.
+// Defaults of the optimizer and of batches are those of the known good run in spec/grpo.md, the others our own; the shipped recipes
+// for tiny models set theirs.
 export const grpoSchema: z.ZodType<RecipeGrpo> = z
   .strictObject({
     loss: z
       .enum(['grpo', 'dapo', 'gspo', 'cispo', 'aipo', 'icepop', 'dppo', 'decoupled'])
       .default('aipo')
-      .describe('objective per token, see spec/grpo.md'),
+      .describe('objective per token; trainer/grpo has a file for each loss'),
     lossSettings: z
       .record(z.string().min(1).max(32), z.number().min(0).max(1e6))
       .default({})

@@ -288,7 +288,10 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     const head = state.head()?.manifest.policyStep ?? null;
     state.jump();
     gapSinceMs = state.hasGap() ? clock.nowMs() : null;
-    logger.warn({ from: head, to: state.head()?.manifest.policyStep ?? null }, 'manifests between were not to be had');
+    logger.warn(
+      { from: head, to: state.head()?.manifest.policyStep ?? null },
+      'the manifests in between were not available',
+    );
     const joined = state.head();
     if (joined !== null && policies.has(joined.policyRoot)) announceReady(joined.policyRoot);
   }

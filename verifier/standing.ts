@@ -31,7 +31,7 @@ import { createSlotShares } from './slot-shares.ts';
 
 /** Checked tokens over which soft misses are counted (spec/rollouts.md). */
 export const SLACK_WINDOW_TOKENS = 4096;
-/** A honest peer is taken for an abuser this rarely, per window (spec/rollouts.md). */
+/** An honest peer is taken for an abuser this rarely, per window (spec/rollouts.md). */
 export const SLACK_SIGNIFICANCE = 1e-6;
 /** Honest soft misses per token, as a share of δ: engines that need more than a tenth of δ are not calibrated. Our own. */
 export const HONEST_SLACK_SHARE = 0.1;

@@ -10,7 +10,7 @@ import { concatBytes, sha256, u32be, utf8 } from '../protocol/bytes.ts';
 import type { GenerateRequest, PolicyEngine, SamplingSettings } from '../protocol/ports.ts';
 
 export interface Evaluation {
-  /** mean reward-free correctness in [0, 1]: the share of tasks whose reward is the full one */
+  /** share of tasks answered right, 0 … 1 (`isRight`: what a reward takes off for form does not count) */
   readonly accuracy: number;
   readonly tasks: number;
   readonly completionTokensMean: number;
@@ -41,8 +41,8 @@ export interface HeldOutTasks {
 /**
  * Draws held-out tasks: 50 to 76 ms for 512 in a demo (measured), so once for all evaluations of a trainer, giving way to
  * the network in between.
- * @param count how many (≥ 512 for a figure to be told)
- * @param seed which tasks and which luck
+ * @param count how many
+ * @param seed draws the tasks and their samples
  */
 export async function heldOutTasks(
   recipe: ResolvedRecipe,

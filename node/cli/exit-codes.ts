@@ -5,7 +5,7 @@ import type { ErrorCode } from '../protocol/errors.ts';
 export const EXIT_OK = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
-export const EXIT_NO_NODE = 3;
+export const EXIT_NOT_FOUND = 3;
 export const EXIT_BAD_INPUT = 4;
 export const EXIT_RESOURCE = 5;
 export const EXIT_INTERRUPTED = 130;
@@ -50,7 +50,7 @@ const RESOURCE: readonly ErrorCode[] = [
 /** The exit code that tells a script what kind of failure `code` is. */
 export function exitCodeOf(code: ErrorCode): number {
   if (WRONG_USAGE.includes(code)) return EXIT_USAGE;
-  if (NOTHING_THERE.includes(code)) return EXIT_NO_NODE;
+  if (NOTHING_THERE.includes(code)) return EXIT_NOT_FOUND;
   if (code === 'INTERRUPTED') return EXIT_INTERRUPTED;
   if (BAD_INPUT.includes(code)) return EXIT_BAD_INPUT;
   if (RESOURCE.includes(code)) return EXIT_RESOURCE;
@@ -62,6 +62,6 @@ export const EXIT_CODE_HELP = `Exit codes:
   1    failed
   2    wrong usage: flags, arguments, addresses, a folder not to be overwritten
   3    nothing there: no such running node, recipe, group, policy or hub model
-  4    bad input: recipe, model or tokenizer
+  4    bad input: recipe, model, tokenizer or key file
   5    a resource is missing: port, disk, memory, device, data directory in use
   130  stopped by Ctrl-C before it was done (0 for what runs until stopped)`;

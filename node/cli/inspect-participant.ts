@@ -82,6 +82,10 @@ async function peersOf(participant: Participant, view: RoleView): Promise<Row[]>
     direction: row.direction,
     address: row.addresses[0] ?? null,
     agent: row.agent,
+    connectedSince: new Date(row.connectedSinceMs).toISOString(),
+    protocols: row.protocols,
+    penaltyPoints: row.penaltyPoints,
+    ...row.counts,
     ...standing.get(row.peer),
   }));
   const gone = [...standing].filter(([peer]) => !rows.some((row) => row.peer === peer));

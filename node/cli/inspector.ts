@@ -51,7 +51,7 @@ export interface GroupEvidence {
   readonly recipeId: string;
   readonly announcement: string;
   readonly verdicts: readonly { readonly by: string; readonly payload: string }[];
-  /** null when it lies in the data directory under its hash, or is not to be had */
+  /** null when it lies in the data directory under its hash, or is not available */
   readonly body: string | null;
 }
 
@@ -168,7 +168,7 @@ export function createInspector(components: InspectorComponents): InspectHandler
     };
     if (tokenizer === null) return { ...base, body: 'its policy has not been fetched yet, nor its tokenizer' };
     const bytes = await bodyBytes(message, group);
-    if (bytes === null) return { ...base, body: 'not to be had (bodies are deleted once too old to be trained on)' };
+    if (bytes === null) return { ...base, body: 'not available (bodies are deleted once too old to be trained on)' };
     return { ...base, ...bodyRow(decodeBody(bytes), group, tokenizer) };
   }
 

@@ -112,7 +112,7 @@ export function withNetwork(command: Command): Command {
         .default(10e9, '10GB'),
     )
     .addOption(
-      new Option('--log-level <level>', 'least that is logged')
+      new Option('--log-level <level>', 'lowest level that is logged')
         .choices(['debug', 'info', 'warn', 'error'])
         .default('info'),
     );

@@ -25,6 +25,7 @@ import type { EmitEvent } from './events.ts';
 import { passphrase } from './identity.ts';
 import type { NetworkOptions } from './options.ts';
 import { createRecipeBook, type KnownRecipe, type RecipeBook } from './recipe-book.ts';
+import { packageVersion } from './shipped.ts';
 import { createStageZero, type StageZeroChecks } from './stage-zero.ts';
 import { systemClock } from './system.ts';
 
@@ -107,14 +108,14 @@ function networkInit(options: NetworkOptions, keyPair: KeyPair, logger: Logger):
     listen: listenAddresses(options),
     bootstrap: options.join,
     mdns: options.mdns && !options.loopback,
-    // A loopback swarm has no other way to find its members than through the one it joined.
+    // A loopback swarm has no mDNS: its members find each other through the one they joined.
     dht: true,
     loopback: options.loopback,
     relay: options.loopback ? 'none' : options.relay ? 'server' : 'client',
     datastoreDir: join(options.dataDir, 'peers'),
     logger,
     clock: systemClock,
-    agent: 'murmuration/0.1.0',
+    agent: `murmuration/${packageVersion()}`,
   };
 }
 

@@ -99,7 +99,7 @@ async function bodyOf(dir: string, evidence: GroupEvidence, { bodyHash }: GroupA
   return readFile(blobFile(dataDirLayout(dir), hash)).catch((cause: unknown) => {
     throw new SwarmError(
       'BLOB_MISSING',
-      `the body of group ${evidence.groupId.slice(0, 12)} is not to be had any more: bodies are deleted once they are too old to be trained on; murmur rollouts lists newer groups`,
+      `the body of group ${evidence.groupId.slice(0, 12)} is no longer available: bodies are deleted once they are too old to be trained on; murmur rollouts lists newer groups`,
       { groupId: evidence.groupId, bodyHash: hash },
       { cause },
     );

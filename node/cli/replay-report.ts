@@ -35,7 +35,7 @@ export interface ReplayReport {
   readonly sequences: readonly (SequenceEvidence & { readonly texts: readonly string[] })[];
   /** the gravest of all */
   readonly answer: CheckAnswer;
-  /** null: neither can be said */
+  /** null: it cannot be decided */
   readonly agrees: boolean | null;
 }
 
@@ -164,7 +164,7 @@ function conclusion({ verdict, answer, agrees, isWhole }: ReplayReport): string 
   if (agrees === true) return `agreement: the verdict is found here too: ${found}`;
   if (agrees === false) return `NO agreement: the verdict says ${verdict.answer}, found here: ${found}`;
   if (verdict.answer === 'reject' && answer.answer === 'accept') {
-    return `neither: ${verdict.code} rests on more than this group, whose ${isWhole ? 'every sequence' : 'named sequence'} is right here`;
+    return `undecided: ${verdict.code} rests on more than this group, whose ${isWhole ? 'every sequence' : 'named sequence'} is right here`;
   }
-  return `neither: found here: ${found}`;
+  return `undecided: found here: ${found}`;
 }

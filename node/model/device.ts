@@ -12,6 +12,4 @@ export interface Placement {
   readonly device?: Device;
   /** of ONNX Runtime's pool, the caller's own included; on a GPU, for what it hands back to the CPU */
   readonly threads: number;
-  /** let waiting threads spin: a little faster where nothing else runs on the machine; default false */
-  readonly spin?: boolean;
 }

@@ -3,7 +3,7 @@
 // neighbours. Source: the incremental detokenisation of vLLM (vllm/transformers_utils/detokenizer_utils.py).
 // Invariant: the pieces joined are the text of all tokens, as decode gives it at once.
 
-/** What is decoded together in one step: bounded, so that a long text costs no more a token than a short one. */
+/** Text of tokens that come one at a time. Only those behind the last whole piece are decoded, so that a long text costs no more a token than a short one. */
 export interface TextStream {
   /** @returns what can be shown of the text so far, perhaps '' */
   push(token: number): string;

@@ -1,5 +1,5 @@
 // How much one carrier (the peer that passed messages on to us) may make us check.
-// Source: design.md "rate-limit"; gossipsub checks as many messages at once as arrive, so the bound is here.
+// The figures are our own. Gossipsub checks as many messages at once as arrive, so the bound is here.
 // Whoever checks as we do passes on only what he accepted: what every node ignores alike is its carrier's own, of which he
 // may bring little. What depends on who sees it (order of arrival, standing, a policy that is still on its way) is not held
 // against him: honest carriers bring that too.

@@ -214,7 +214,7 @@ export function misplaced(message: SignedMessage, scope: string | null, topic?: 
   return scope !== null && readPayloadHead(message.payload)?.recipeIdHex === scope ? null : reject('MALFORMED');
 }
 
-/** Counts for `murmur peers`; what can only be the carrier's doing costs it points, since honest peers pass on nothing bad. @returns the answer */
+/** Counts for `murmur peers --json`; what can only be the carrier's doing costs it points, since honest peers pass on nothing bad. @returns the answer */
 function settle(peers: Peers, carrier: Carrier, answer: CheckAnswer): CheckAnswer {
   if (answer.answer === 'accept') peers.count(carrier.peer, 'messagesAccepted');
   if (answer.answer === 'ignore') peers.count(carrier.peer, 'messagesIgnored');

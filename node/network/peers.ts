@@ -1,4 +1,4 @@
-// Who we are connected to, for `murmur peers`: addresses, latency, protocols, traffic, penalty points.
+// Who we are connected to, for `murmur peers` (all of it with --json): addresses, latency, protocols, traffic, penalty points.
 // Source: libp2p connections and peer store; latency is the connection monitor's last ping.
 
 import { peerIdFromString } from '@libp2p/peer-id';

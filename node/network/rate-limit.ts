@@ -1,4 +1,4 @@
-// Token buckets by name: who may do how much how often. Source: design.md "per-peer rate limits"; our own figures.
+// Token buckets by name: who may do how much how often. The figures are our own.
 // Invariants: memory is bounded (the bucket used longest ago leaves first); time comes from the caller, in milliseconds.
 
 export interface Rate {

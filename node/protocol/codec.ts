@@ -41,7 +41,7 @@ export function parsing<T>(label: string, parse: () => T): T {
 
 /**
  * Counts the fields of an encoded message, and of the messages in it, before anything is made of them: decoding makes an object
- * of each entry and of each unknown field, some 300 bytes for two (measured). Groups, which proto3 has not, are refused.
+ * of each entry and of each unknown field, some 300 bytes for two (measured). Groups, which proto3 does not have, are refused.
  * @throws {SwarmError} TOO_LARGE with more than `maxFields`; MALFORMED
  */
 function boundFields(schema: DescMessage, label: string, bytes: Uint8Array, maxFields: number): void {

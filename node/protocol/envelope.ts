@@ -56,7 +56,7 @@ export function sealEnvelope(
  * @param networkId ours, 32 bytes
  * @param verify a verifier of createVerifier saves parsing keys again
  * @param isWelcome asked of the key that the message claims, before its signature is looked at (five sixths of the time, measured)
- * @returns the message, or `reject` for size, decoding, signature; `ignore` for another network, version or kind, and for who is not welcome
+ * @returns the message, or `reject` for size, decoding, signature; `ignore` for another network, version or kind, and for a signer that is not welcome
  */
 export function openEnvelope(
   bytes: Uint8Array,

@@ -40,7 +40,7 @@ export const MAX_COMPLETION_TOKENS: number = 65_536;
 export const MAX_PROMPT_TOKENS: number = 65_536;
 /** Tokens of a whole group: bounds what one body makes a verifier hold. Our own. */
 export const MAX_GROUP_TOKENS: number = 2 ** 20;
-/** A body: some 15 bytes a token (varint ≤ 5, f32, proofs 258 bytes per 32 tokens), and as much again for the prompt. */
+/** A body: at most 17 bytes a token (varint ≤ 5, f32, proofs 258 bytes per 32 tokens) and 0.3 MiB of prompt, 18 MiB in all. */
 export const BODY_MAX_BYTES: number = 32 * MIB;
 /** TOPLOC proofs of one sequence: 258 bytes per 32 tokens. Source: spec/toploc.md. */
 export const SEQUENCE_PROOFS_MAX_BYTES: number = 258 * (MAX_COMPLETION_TOKENS / 32);

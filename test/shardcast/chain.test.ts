@@ -239,7 +239,7 @@ test('a policy that nobody keeps any more is not waited for: a late joiner that 
   await until(() => node.chain.ready()?.policyStep === 3, 'step 3');
 });
 
-test('a manifest behind a gap waits for the ones between, and is followed when they are not to be had', async (t) => {
+test('a manifest behind a gap waits for the ones between, and is followed when they are not available', async (t) => {
   const s = await swarm(t);
   for (const n of [0, 1, 2, 3]) await s.publish(n);
   const node = await joined(t, s, { gapPatienceMs: 5_000 });

@@ -1,5 +1,5 @@
 // The table of losses a recipe may name.
-// Source: spec/grpo.md §Losses. A new loss is a file under losses/ and a line here.
+// Source: spec/grpo.md §Losses. A new loss is a file here, a line below, and its name and settings in recipes/sections.ts.
 // Invariant: nothing else in the trainer asks which loss it is.
 
 import { SwarmError } from '../../node/protocol/errors.ts';

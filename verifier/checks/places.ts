@@ -1,14 +1,14 @@
 // Room that a policy step has for messages of a kind, so that a crowd of keys cannot make anybody remember ever more.
-// Keys cost nothing, so a step has a number of places, and as many again for who is known: whoever stores, checks or trains
+// Keys cost nothing, so a step has a number of places, and as many again for known peers: whoever stores, checks or trains
 // sees nothing but what took a place here. A key may take one while it holds fewer than are free: one key takes half, n keys
-// n/(n + 1) of them, so that a few that take all they can leave some to who comes later. A crowd of strangers leaves none to strangers.
-// Invariants: no more of a step than it has places; strangers take none from who is known.
+// n/(n + 1) of them, so that a few that take all they can leave some to those who come later. A crowd of strangers leaves none to strangers.
+// Invariants: no more of a step than it has places; strangers take none from known peers.
 
 import { ACCEPT, type CheckAnswer, ignore } from '../../node/protocol/check.ts';
 import type { Recipe } from '../../recipes/schema.ts';
 
 /**
- * Places of one policy step, of strangers and again of who is known. Our own: twice what waits at most (giving-up.ts); a group of
+ * Places of one policy step, of strangers and again of known peers. Our own: twice what waits at most (giving-up.ts); a group of
  * a new key costs 4 kB of memory in a verifier and 2.5 kB in a trainer (measured, without bodies).
  */
 export const MIN_PLACES = 8_192;

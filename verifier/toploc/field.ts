@@ -2,7 +2,7 @@
 // Source: spec/toploc.md "Format"; arXiv 2501.16007. 65497 = 2^16 − 39, so a product folds to 17 bits with two small multiplications.
 // Invariant: every argument and result is an integer in [0, 65497).
 
-/** The largest prime below 2^16 − 38, and the largest injective modulus (spec/toploc.md). */
+/** 2^16 − 39, a prime: the reference library's field, and with that the largest injective modulus (spec/toploc.md). */
 export const PRIME = 65497;
 
 /** 2^16 mod PRIME. */

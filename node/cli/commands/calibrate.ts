@@ -1,4 +1,4 @@
-// `murmur calibrate`: a recipe's limits from honest runs, and what they catch of every lie that needs a model.
+// `murmur calibrate`: a recipe's limits from honest runs, and how much of each lie they catch.
 
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { LIES } from '../../../verifier/calibration/lies/lies.ts';
@@ -50,13 +50,9 @@ export function calibrateCommand(): Command {
     )
     .option('--lie-groups <n>', 'groups of each lie', parsePositive, 3_000)
     .addOption(new Option('--lies <a,b,…>', "which lies; '' for none").argParser(parseLies).default(LIE_NAMES, 'all'))
-    .option(
-      '--threads <a,b,…>',
-      'thread counts to hold against each other (default: 1, 2 and all processors)',
-      parseThreads,
-    )
+    .option('--threads <a,b,…>', 'thread counts to compare (default: 1, 2 and all processors)', parseThreads)
     .addOption(
-      new Option('--memory <size>', 'most memory of each engine; there is one a thread count')
+      new Option('--memory <size>', 'most memory of each engine (one for each thread count)')
         .argParser(parseBytes)
         .default(1e9, '1GB'),
     )

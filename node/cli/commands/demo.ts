@@ -47,7 +47,7 @@ export function demoCommand(): Command {
     .option('--model <dir|hub id>', MODEL_OPTION)
     .option(
       '--goal <accuracy>',
-      'end after two evaluations in a row at this held-out accuracy, 0 to 1 (default: three quarters of the way from the first one to 1; of arrows, 0.93 and 0.38 above the first)',
+      'end after two evaluations in a row at this held-out accuracy, 0 to 1 (default: three quarters of the way from the first one to 1; for arrows at least 0.93, and 0.38 above the first)',
       parseShare,
     )
     .option(

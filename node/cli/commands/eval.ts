@@ -22,7 +22,7 @@ export function evalCommand(): Command {
     .option('--model <dir|hub id>', "a model to evaluate instead of the data directory's policies")
     .option('--step <n>', 'policy step (default: the newest that is here)', parseCount)
     .option('--tasks <n>', 'held-out tasks', parsePositive, 512)
-    .option('--seed <n>', "which tasks and which luck (default: the demo's on its data directory, else 0)", parseCount)
+    .option('--seed <n>', "seed of tasks and sampling (default: the demo's on its data directory, else 0)", parseCount)
     .option('--samples <n>', 'completions to show', parseCount, 3)
     .addHelpText(
       'after',

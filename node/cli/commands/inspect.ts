@@ -19,7 +19,7 @@ function inspectCommand(name: InspectMethod, description: string, examples: stri
   return withJson(withJoin(withDataDir(new Command(name))))
     .description(description)
     .option('--loopback', 'with --join: a swarm on this machine only', false)
-    .option('--recipe <id|name>', 'this recipe only; of an id its beginning will do')
+    .option('--recipe <id|name>', 'this recipe only; the beginning of an id is enough')
     .option('--limit <n>', 'most rows to show', parsePositive, 20)
     .addHelpText(
       'after',

@@ -13,7 +13,7 @@ export function nodeCommand(): Command {
     .description('contribute rollouts: generate with the newest policy, announce, serve')
     .option(
       '--recipe <id|name>',
-      'work on this recipe only; of an id its beginning will do (default: the newest open one)',
+      'work on this recipe only; the beginning of an id is enough (default: the newest open one)',
     )
     .addOption(
       new Option(

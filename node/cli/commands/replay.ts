@@ -27,7 +27,7 @@ Takes group, body and weights from the data directory, whether a node runs there
 or has stopped, and replays them itself; with --join it asks a swarm for them as
 an observer. Bodies are kept for maxLagSteps + 2 policy steps, policies for
 keepPolicies. Exits 0 when the verdict agrees with what is found here (or there
-is none, or neither can be said), 1 when it does not.
+is no verdict, or it cannot be decided), 1 when it does not.
 
 Examples:
   murmur replay 3f9a2c

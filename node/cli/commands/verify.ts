@@ -10,7 +10,7 @@ export interface VerifyOptions extends NetworkOptions, ComputeOptions {
 export function verifyCommand(): Command {
   return withCompute(withNetwork(new Command('verify')), 'verify')
     .description('check rollouts: replay a secret sample, compare activations, publish verdicts with evidence')
-    .option('--recipe <id|name>', 'verify this recipe only; of an id its beginning will do (default: every open one)')
+    .option('--recipe <id|name>', 'verify this recipe only; the beginning of an id is enough (default: every open one)')
     .addHelpText(
       'after',
       `

@@ -66,7 +66,7 @@ export function renderScreen(state: DemoState, nowMs: number, height: number = F
       isLow ? CHART_ROWS / 2 : CHART_ROWS,
     ),
     hopeless(state) ?? '',
-    `reward of the trained groups ${format(step?.rewardMean)}`,
+    `reward of the accepted groups ${format(step?.rewardMean)}`,
     ...chart(
       state.steps.map((s) => s.rewardMean),
       isLow ? CHART_ROWS / 4 : CHART_ROWS / 2,

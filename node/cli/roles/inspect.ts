@@ -43,7 +43,7 @@ export function peerLine(row: Row): Row {
   };
 }
 
-/** `probation 3/8`, `trust 0.90, 1 in 10 whole`, `quarantined to step 20`; null for a peer that no verifier here knows. */
+/** `probation 3/8`, `trust 0.90, 10 % whole`, `quarantined to step 20`; null for a peer that no verifier here knows. */
 function standingText(row: Row): string | null {
   const { trust, wholeProbability, quarantinedUntilStep, onProbation, probationPassed, probationGroups } = row;
   if (typeof trust !== 'number') return null;

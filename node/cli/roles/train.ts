@@ -16,7 +16,7 @@ import { type CheckerThread, createReplayChecker } from '../../../verifier/check
 import { checkBody } from '../../../verifier/checks/stage-one.ts';
 import { type BodyContext, replaySubject } from '../../../verifier/checks/subject.ts';
 import type { Verifier } from '../../../verifier/service.ts';
-import { parseModelConfig } from '../../model/config.ts';
+import { type ModelConfig, parseModelConfig, requiredTensors } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
@@ -42,6 +42,7 @@ import { shownVerifiers, standingRows, startVerifier } from './verify.ts';
 interface TrainerHost {
   readonly context: RoleContext;
   readonly options: TrainOptions;
+  readonly config: ModelConfig;
   readonly texts: ModelTexts;
   readonly tokenizer: Tokenizer;
   readonly start: StartModel;
@@ -63,7 +64,8 @@ export async function runTrain(options: TrainOptions): Promise<number> {
   const source = options.recipe === undefined ? null : await readRecipeSource(options.recipe);
   const start = await startModel(options.model, source);
   const texts = await readTexts(start.folder);
-  const tokenizer = await loadTokenizer(start.folder, (await loadModelConfig(start.folder)).vocabSize);
+  const config = await loadModelConfig(start.folder);
+  const tokenizer = await loadTokenizer(start.folder, config.vocabSize);
   const placement = await choosePlacement(options.deterministic ? oneThread(options) : options, 'train');
   return runRole(options, async (context) => {
     const { participant } = context;
@@ -80,6 +82,7 @@ export async function runTrain(options: TrainOptions): Promise<number> {
         context,
         options,
         start,
+        config,
         texts,
         tokenizer,
         engine: shareEngine(engine),
@@ -132,6 +135,14 @@ async function readTexts(folder: string): Promise<ModelTexts> {
   return { config, ...(await readTokenizerFiles(folder)) };
 }
 
+/** How many parameters a model of this config has. */
+function parametersOf(config: ModelConfig): number {
+  return requiredTensors(config).reduce(
+    (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+}
+
 function offerBeat(host: TrainerHost, training: () => Training | null): OfferBeat {
   const { inbox, logger } = host.context.participant;
   return createOfferBeat(
@@ -140,8 +151,8 @@ function offerBeat(host: TrainerHost, training: () => Training | null): OfferBea
       offer: () => {
         const current = training();
         return {
-          architectures: ['LlamaForCausalLM'],
-          maxParameters: Number.MAX_SAFE_INTEGER,
+          architectures: [host.config.architecture],
+          maxParameters: parametersOf(host.config),
           trainingRecipeIds: current === null ? [] : [current.known.resolved.recipeId],
           accepts: host.options.accept,
           initialPolicyRoots: [fromHex(host.start.model.initialPolicyRoot)],
@@ -163,7 +174,7 @@ async function publishOwn(host: TrainerHost, source: RecipeSource): Promise<Know
   if (why !== null) {
     throw new SwarmError(
       'USAGE',
-      `no group of this recipe would ever count: ${why}. Leave --no-verify out, or write keys of verifiers (murmur id) into the recipe, under verification.verifiers`,
+      `no group of this recipe would ever count: ${why}. Leave --no-verify out, or write the keys of verifiers (murmur id) into the recipe, under verification.verifiers`,
     );
   }
   return participant.book.submit(bytes);

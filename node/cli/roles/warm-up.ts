@@ -215,12 +215,12 @@ function modelCard(
   return `---
 license: apache-2.0
 library_name: transformers
-tags: [murmuration, grpo, llama]
+tags: [murmuration, grpo]
 ---
 
 # A warmed-up model for ${recipe.recipe.name}
 
-A Llama of ${config.layers} layers, width ${config.hiddenSize}, ${config.heads} heads, feed-forward ${config.intermediateSize} and a vocabulary of ${config.vocabSize},
+A \`${config.architecture}\` of ${config.layers} layers, width ${config.hiddenSize}, ${config.heads} heads, feed-forward ${config.intermediateSize} and a vocabulary of ${config.vocabSize},
 made from random weights by imitating generated demonstrations of ${tasks.join(', ')} and nothing else: no text of anybody's.
 It has seen two ways to answer, thinking step by step first and blurting the answer out: ${mix.join(', then ')}.
 So it can think and mostly does not; GRPO finds out that thinking pays.

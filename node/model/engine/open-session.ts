@@ -1,6 +1,6 @@
 // Opens ONNX Runtime's sessions: the one place that knows providers, which options a device means, and what is missing
 // where it cannot be used. Source: design.md "Any vendor's GPU", "Threads that wait must not spin"; onnxruntime-node 1.30.
-// Invariant: a session's pool does not spin between runs, unless its role owns the machine.
+// Invariant: a thread that waits spins for at most SPIN_US before it sleeps.
 
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -61,7 +61,7 @@ const UNWANTED_OPTIMIZERS = 'GemmTransposeFusion';
  * A session's options. It keeps no arena and no memory patterns: shapes change with every batch, and each new one would
  * add to both.
  */
-export function sessionOptions({ device = 'cpu', threads, spin = false }: Placement): SessionOptions {
+export function sessionOptions({ device = 'cpu', threads }: Placement): SessionOptions {
   return {
     executionProviders: [device],
     intraOpNumThreads: threads,
@@ -72,7 +72,7 @@ export function sessionOptions({ device = 'cpu', threads, spin = false }: Placem
     // A GPU's provider warns of every shape computation that stays on the CPU, and tells errors that are thrown anyway.
     logSeverityLevel: device === 'cpu' ? 3 : 4,
     extra: {
-      session: { intra_op: { allow_spinning: '1', ...(spin ? {} : { spin_duration_us: SPIN_US }) } },
+      session: { intra_op: { allow_spinning: '1', spin_duration_us: SPIN_US } },
       optimization: { disable_specified_optimizers: UNWANTED_OPTIMIZERS },
     },
   };

@@ -10,7 +10,7 @@ type Scaling<Kind extends RopeScaling['kind']> = Extract<RopeScaling, { readonly
 
 const { fround, PI } = Math;
 
-/** theta^(2i/headDim), float32: i full turns of pair i take 2π of these positions each */
+/** theta^(2i/headDim), float32: pair i turns once in 2π times as many positions */
 function wavelengths({ headDim, ropeTheta }: ModelConfig): Float32Array {
   return Float32Array.from({ length: headDim / 2 }, (_, i) => ropeTheta ** fround((2 * i) / headDim));
 }

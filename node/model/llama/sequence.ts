@@ -1,4 +1,4 @@
-// Forward pass of a Llama over whole right-padded sequences: what training and prefill have in common.
+// Forward pass over whole right-padded sequences, for prefill.ts.
 // Causal attention needs no padding mask: a real token never looks to the right, and what padding computes is not read.
 
 import type { ModelConfig } from '../config.ts';
@@ -21,8 +21,6 @@ import {
 
 export interface SequenceForward {
   readonly weights: GraphWeights;
-  /** int32[batch, tokens] */
-  readonly ids: Value;
   /** final-norm hidden states, [batch·tokens, d] */
   readonly hidden: Value;
   /** one a layer: [batch, kvHeads, tokens, headDim] */
@@ -57,7 +55,7 @@ export function sequenceForward(graph: GraphBuilder, config: ModelConfig): Seque
     rows = linear(weights, `${at}.self_attn.o_proj`, attended, rows);
     rows = feedForward(weights, config, layer, rows);
   }
-  return { weights, ids, hidden: norm(weights, config, 'model.norm', rows), keys, values };
+  return { weights, hidden: norm(weights, config, 'model.norm', rows), keys, values };
 }
 
 /** [tokens, tokens]: 0 where column ≤ row, else MASKED_SCORE. */

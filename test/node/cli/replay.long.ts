@@ -166,7 +166,7 @@ test('a false rejection exits 1; the exact ones too, without the model', async (
   assert.match(stdout, /^NO agreement: the verdict says reject/m);
 });
 
-test('without a rejection the whole group is replayed, each measure beside its limit; what rests on more is neither', async (t) => {
+test('without a rejection the whole group is replayed, each measure beside its limit; what rests on more is undecided', async (t) => {
   const { judge, replay } = await left(t, [honest]);
   const alone = await replay(honest.message.idHex);
   assert.deepEqual([alone.code, alone.report.verdict, alone.report.agrees], [0, null, null]);

@@ -1,5 +1,5 @@
-// The lies that need a model, each in one line: what is run, sampled, drawn or written in place of what was asked for.
-// Source: issue list of negative controls in spec/rollouts.md "Limits have two sides". Told carelessly, claims are those of what
+// The lies that `murmur calibrate` tells, each in one line: what is run, sampled, drawn or written in place of what was asked for.
+// Source: the negative controls of spec/rollouts.md "Limits have two sides". Told carelessly, claims are those of what
 // was run; a forger adds true log-probs and proofs, and only its draws are left to betray it.
 
 import type { Weights } from '../../../node/model/weights.ts';
