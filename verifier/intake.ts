@@ -1,6 +1,6 @@
 // From announcement to a body that passed stage 1, slot by slot, and the secret choice of what is replayed.
 // Source: spec/rollouts.md "Randomness" (parking, BODY_MISSING, two bodies for one slot), stage 1, "Whole groups are sampled".
-// Invariant: at most `maxFetches` bodies at a time, one a peer, newcomers at most half of them.
+// Invariant: at most `maxFetches` lanes and pairs are looked into at a time, one a peer, newcomers at most half of them.
 
 import type { GroupBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
@@ -8,7 +8,7 @@ import { type CheckAnswer, type CheckCode, codeOf, ignore } from '../node/protoc
 import { errorText } from '../node/protocol/errors.ts';
 import type { BlobFetcher, BlobStore, Clock, Logger } from '../node/protocol/ports.ts';
 import { fetchBody } from './bodies.ts';
-import { readBody } from './checks/body-bytes.ts';
+import { readBody, wrongSize } from './checks/body-bytes.ts';
 import { createCopyRegister, sameTokens } from './checks/copies.ts';
 import { checkBody } from './checks/stage-one.ts';
 import type { BodyContext } from './checks/subject.ts';
@@ -16,6 +16,7 @@ import type { WaitingLimits } from './giving-up.ts';
 import type { Job } from './job.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import type { Ledger } from './ledger.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 import type { StepSecrets } from './secrets.ts';
 import type { Standing } from './standing.ts';
 
@@ -34,12 +35,14 @@ export interface Intake {
 export interface IntakeComponents {
   readonly blobs: BlobFetcher;
   /** where `blobs` puts what it fetched */
-  readonly store: Pick<BlobStore, 'has' | 'delete'>;
+  readonly store: Pick<BlobStore, 'sizeBytes' | 'delete'>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly ledger: Ledger;
   readonly standing: Standing;
   readonly secrets: StepSecrets;
+  /** where bodies go whose groups ended while they were fetched */
+  readonly refused: RefusedBodies;
   /** takes a job whose body passed stage 1 */
   readonly queue: (job: Job) => Promise<void>;
 }
@@ -50,12 +53,22 @@ const ENDING: ReadonlySet<CheckCode> = new Set(['NOT_CHECKED', 'TOO_MANY_PARKED'
 /** Codes that close a lane when an earlier run gave them. */
 const CLOSING: ReadonlySet<CheckCode> = new Set(['BODY_MISSING', 'SLOT_EQUIVOCATION', 'QUARANTINED']);
 
+/** Two announcements of one slot. */
+interface Pair {
+  readonly first: Job;
+  readonly second: Job;
+}
+
+/** Pairs that wait to be compared, of all peers and of one; of more, the second announcement is left out. Our own. */
+const MAX_PAIRS = 1_024;
+const MAX_PAIRS_EACH = 4;
+
 /** Takes in the announcements of one recipe. @param init `maxFetches` bodies at a time, and how many may wait for theirs */
 export function createIntake(
   components: IntakeComponents,
   init: { readonly context: BodyContext; readonly maxFetches: number; readonly limits: WaitingLimits },
 ): Intake {
-  const { blobs, store, clock, logger, ledger, standing, secrets } = components;
+  const { blobs, store, clock, logger, ledger, standing, secrets, refused } = components;
   const { context, maxFetches } = init;
   const { bodyTimeoutMs } = context.recipe.recipe.staleness;
   const lanes = createLanes(init.limits);
@@ -64,19 +77,31 @@ export function createIntake(
   /** work under way, by peer */
   const busy = new Map<string, Promise<void>>();
   const others = new Set<Promise<void>>();
+  const pairs: Pair[] = [];
 
+  const isFree = (peer: string): boolean => busy.size < maxFetches && !busy.has(peer) && !isShareUsed(peer);
+  const occupy = (peer: string, work: Promise<void>): void => {
+    const occupied = work.finally(() => {
+      busy.delete(peer);
+      pump();
+    });
+    busy.set(peer, occupied);
+  };
   const pump = (): void => {
     if (stopping.signal.aborted) return;
+    for (const pair of pairs.filter(({ second }) => isFree(second.peer))) {
+      if (!isFree(pair.second.peer)) continue;
+      pairs.splice(pairs.indexOf(pair), 1);
+      occupy(pair.second.peer, guardPair(pair));
+    }
     for (const { lane, job } of lanes.ready()) {
       if (busy.size >= maxFetches) return;
-      if (busy.has(job.peer) || isShareUsed(job.peer)) continue;
+      if (!isFree(job.peer)) continue;
       lanes.take(lane);
       const work = guard(job, advance(lane, job)).finally(() => {
         lane.isBusy = false;
-        busy.delete(job.peer);
-        pump();
       });
-      busy.set(job.peer, work);
+      occupy(job.peer, work);
     }
   };
   const isShareUsed = (peer: string): boolean =>
@@ -100,14 +125,19 @@ export function createIntake(
   };
 
   /** The body, or why there is none. */
-  const obtain = async ({ announcement, peer }: Job, deadlineMs: number): Promise<GroupBody | CheckAnswer> => {
+  const obtain = async (job: Job, deadlineMs: number): Promise<GroupBody | CheckAnswer> => {
+    const { announcement, peer } = job;
     const hashHex = toHex(announcement.bodyHash);
-    const wasHere = await store.has(hashHex);
+    // What was here before it was named is not its author's to delete; nor is it read where it cannot be this body.
+    const hereBytes = await store.sizeBytes(hashHex);
+    if (hereBytes !== null && hereBytes !== announcement.bodyBytes) return wrongSize(announcement, hereBytes);
     const bytes = await fetchBody({ blobs, clock }, { announcement, peer, deadlineMs, signal: stopping.signal });
     if ('answer' in bytes) return bytes;
     const body = readBody(announcement, bytes);
-    // What is no body would fill the disk; but what was here before it was named is not its author's to delete.
-    if ('answer' in body && !wasHere) await store.delete(hashHex);
+    if (hereBytes !== null) return body;
+    if ('answer' in body) await store.delete(hashHex);
+    else if (isFinal(job)) await refused.add(announcement);
+    else job.isFetched = true;
     return body;
   };
 
@@ -145,19 +175,35 @@ export function createIntake(
     if (other?.state === 'queued') other.isWhole = true;
   };
 
-  /** A second announcement of a slot: lies only if it says other tokens. */
-  const compare = async (first: Job, second: Job): Promise<void> => {
+  /** A second announcement of a slot: lies only if it says other tokens. Its own body first: the other is not read for nothing. */
+  const compare = async ({ first, second }: Pair): Promise<void> => {
+    if (isFinal(second)) return;
     const deadlineMs = clock.nowMs() + bodyTimeoutMs;
-    const bodies = await Promise.all([first, second].map((job) => obtain(job, deadlineMs)));
+    const two = await obtain(second, deadlineMs);
+    const one = 'answer' in two ? two : await obtain(first, deadlineMs);
     if (stopping.signal.aborted) return;
-    const missing = bodies.find((body) => 'answer' in body);
-    if (missing !== undefined) return await ledger.close(second, 'answer' in missing ? missing : ignore('INTERNAL'), 0);
-    const [one, two] = bodies as [GroupBody, GroupBody];
+    if ('answer' in two) return await ledger.close(second, two, 0);
+    if ('answer' in one) return await ledger.close(second, one, 0);
     if (sameTokens(one, two)) return await ledger.close(second, ignore('SLOT_SEEN'), 0);
     const { policyStep } = first.announcement;
     const waiting = lanes.close(first.peer, policyStep, 'SLOT_EQUIVOCATION');
     await ledger.closeEquivocation(first, second);
     for (const other of waiting) await ledger.close(other, ignore('SLOT_EQUIVOCATION'), 0);
+  };
+
+  const guardPair = (pair: Pair): Promise<void> =>
+    compare(pair).catch((error: unknown) => {
+      logger.error({ group: pair.second.groupIdHex, error: errorText(error) }, 'two groups could not be compared');
+    });
+
+  /** @returns whether there is room for it */
+  const addPair = (pair: Pair): boolean => {
+    const { peer } = pair.second;
+    if (pairs.length >= MAX_PAIRS || pairs.filter(({ second }) => second.peer === peer).length >= MAX_PAIRS_EACH) {
+      return false;
+    }
+    pairs.push(pair);
+    return true;
   };
 
   const inBackground = (job: Job, work: Promise<void>): void => {
@@ -176,13 +222,16 @@ export function createIntake(
       if (standing.isQuarantined(job.peer, policyStep)) {
         return inBackground(job, ledger.close(job, ignore('QUARANTINED'), 0));
       }
-      if (rival !== null) return inBackground(job, compare(rival, job));
+      if (rival !== null) {
+        if (addPair({ first: rival, second: job })) return pump();
+        return inBackground(job, ledger.close(job, ignore('SLOT_SEEN'), 0));
+      }
       const refused = lanes.add(job, clock.nowMs());
       if (refused !== null) return inBackground(job, ledger.close(job, ignore(refused), 0));
       for (const other of lanes.overflow(standing.isNewcomer)) {
         inBackground(other, ledger.close(other, ignore('NOT_CHECKED', { note: 'its body was never asked for' }), 0));
       }
-      if (busy.size < maxFetches && !busy.has(job.peer) && !isShareUsed(job.peer)) pump();
+      if (isFree(job.peer)) pump();
     },
     resume(job, answer) {
       const code = codeOf(answer);

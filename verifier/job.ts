@@ -20,6 +20,8 @@ export interface Job {
   /** in [0, 1), drawn here and known to nobody else: who is given up first when too much waits (the highest) */
   readonly lot: number;
   state: JobState;
+  /** its body came from a peer, for it */
+  isFetched: boolean;
   /** from stage 1 on, until final */
   body: GroupBody | null;
   /** every sequence is due, not one */
@@ -42,6 +44,7 @@ export function jobOf(message: SignedMessage, nowMs: number, lot: number): Job {
     arrivedMs: nowMs,
     lot,
     state: 'parked',
+    isFetched: false,
     body: null,
     isWhole: false,
     sequence: 0,

@@ -10,6 +10,7 @@ import { encodeVerdict, type Verdict, type VerificationLimits } from '../node/pr
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { type Counters, countAnswer, createCounters, type VerifierStats } from './counters.ts';
 import { type Job, jobOf } from './job.ts';
+import type { RefusedBodies } from './refused-bodies.ts';
 import type { StepSecrets } from './secrets.ts';
 import type { Standing } from './standing.ts';
 
@@ -54,6 +55,8 @@ export interface LedgerComponents {
   readonly chain: PolicyChain;
   readonly random: Random;
   readonly logger: Logger;
+  /** where the bodies of groups go that were not accepted */
+  readonly refused: RefusedBodies;
 }
 
 /** The book of one recipe and one run; `recall` what earlier runs said. */
@@ -61,7 +64,7 @@ export function createLedger(
   components: LedgerComponents,
   init: { readonly recipe: ResolvedRecipe; readonly limits: VerificationLimits },
 ): Ledger {
-  const { inbox, standing, secrets, random, logger } = components;
+  const { inbox, standing, secrets, random, logger, refused } = components;
   const counters = createCounters();
   const jobs = new Map<string, Job>();
   const answers = new Map<string, CheckAnswer>();
@@ -87,6 +90,7 @@ export function createLedger(
     const code = codeOf(answer);
     const { peer, groupIdHex: group } = job;
     logger.debug({ group, peer, slot: job.announcement.slot, answer: answer.answer, code }, 'group judged');
+    if (job.isFetched && answer.answer !== 'accept') await refused.add(job.announcement);
     await publish(job, answer, sequencesReplayed);
     return true;
   };

@@ -9,6 +9,7 @@ import { type CheckAnswer, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type {
   BlobFetcher,
+  BlobStore,
   Clock,
   Inbox,
   Logger,
@@ -30,6 +31,7 @@ import { createDoubt, type Doubt, type DoubtStats } from './doubt.ts';
 import { WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import { createIntake, type Intake } from './intake.ts';
 import { createLedger, type Ledger } from './ledger.ts';
+import { createRefusedBodies } from './refused-bodies.ts';
 import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
 import { createReplayer } from './replayer.ts';
 import { createStepSecrets } from './secrets.ts';
@@ -54,7 +56,7 @@ export interface VerifierComponents {
   readonly logger: Logger;
   readonly tokenizer: TextCodec;
   /** where `blobs` puts what it fetched: bodies are deleted there once they are of no use */
-  readonly store: DeletableBlobs;
+  readonly store: DeletableBlobs & Pick<BlobStore, 'sizeBytes'>;
 }
 
 export interface VerifierInit {
@@ -102,12 +104,20 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   const standing = createStanding({ records }, { scope: recipe.recipeIdHex, settings });
   const secrets = createStepSecrets(components, { recipe });
   const { random } = components;
-  const ledger = createLedger({ inbox, standing, secrets, chain, random, logger }, { recipe, limits });
+  const refused = createRefusedBodies(components);
+  const ledger = createLedger({ inbox, standing, secrets, chain, random, logger, refused }, { recipe, limits });
   const replayer = createReplayer({ ...components, standing }, { context, limits });
   const waitingLimits = init.waitingLimits ?? WAITING_LIMITS;
   const loop = createReplayLoop({ ledger, replayer, chain, standing, clock, logger }, waitingLimits);
   const intake = createIntake(
-    { blobs: components.blobs, store: components.store, clock, logger, ledger, standing, secrets, queue: loop.add },
+    {
+      ...{ blobs: components.blobs, store: components.store, clock, logger },
+      ledger,
+      standing,
+      secrets,
+      refused,
+      queue: loop.add,
+    },
     { context, maxFetches: init.maxFetches ?? 16, limits: waitingLimits },
   );
   const verifiers = createVerifierStandings({ records }, recipe);

@@ -5,10 +5,13 @@
 import { statfs } from 'node:fs/promises';
 import { isIPv4 } from 'node:net';
 import { join } from 'node:path';
+import type { Recipe } from '../../recipes/schema.ts';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
 import { createPolicyFolders, type ModelTexts, type PolicyFolders } from '../../shardcast/policies.ts';
 import { type AcceptedPeers, createAcceptedPeers } from '../../verifier/accepted-peers.ts';
+import { placesOf } from '../../verifier/checks/places.ts';
+import { LATE_STEPS } from '../../verifier/checks/stage-zero.ts';
 import type { Verifier } from '../../verifier/service.ts';
 import { loadTokenizer, type Tokenizer } from '../model/tokenizer.ts';
 import type { Host, HostInit } from '../network/host.ts';
@@ -31,7 +34,7 @@ import { systemClock } from './system.ts';
 
 /** Messages stay on disk this many policy steps. Source: spec/wire.md "Counting". */
 const KEEP_RECORD_STEPS = 1_000;
-const FORGET_EVERY_STEPS = 50;
+const FORGET_EVERY_STEPS = 10;
 
 /** A recipe that this participant follows. */
 export interface FollowedRecipe {
@@ -224,6 +227,11 @@ interface FollowComponents {
   readonly stageZero: StageZeroChecks;
 }
 
+/** However many come, this many of a kind stay: twice what takes places of the steps that still matter. */
+function maxKeptMessages(recipe: Recipe): number {
+  return 4 * placesOf(recipe) * (recipe.staleness.maxLagSteps + LATE_STEPS + 1);
+}
+
 function createFollow(components: FollowComponents): Participant['follow'] {
   const { store, inbox, fetcher, follows, book, logger } = components;
   return async (known, options = {}) => {
@@ -260,11 +268,11 @@ function createFollow(components: FollowComponents): Participant['follow'] {
       const newest = chain.announced();
       if (newest?.closing === true) book.close(id);
       const policyStep = newest?.policyStep ?? 0;
-      components.stageZero.forgetBefore(id, policyStep - resolved.recipe.staleness.maxLagSteps - 1);
+      components.stageZero.moveTo(followed, policyStep);
       if (policyStep >= forgetAt) {
         forgetAt = policyStep + FORGET_EVERY_STEPS;
         inbox
-          .forgetBefore(id, policyStep - KEEP_RECORD_STEPS)
+          .forgetBefore(id, policyStep - KEEP_RECORD_STEPS, maxKeptMessages(resolved.recipe))
           .catch((error: unknown) => logger.warn({ error: String(error) }, 'old messages were not deleted'));
       }
       void inbox

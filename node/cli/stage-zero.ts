@@ -10,6 +10,7 @@ import {
   createSecretStageZero,
   createStepPlaces,
   createVerdictStageZero,
+  LATE_STEPS,
   type StageZeroView,
   type StepPlaces,
 } from '../../verifier/checks/stage-zero.ts';
@@ -42,8 +43,8 @@ function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
 
 export interface StageZeroChecks {
   readonly checks: Record<MessageKind, StageZero>;
-  /** what took places of a recipe's steps before this one is forgotten */
-  forgetBefore(recipeIdHex: string, policyStep: number): void;
+  /** the newest policy of a recipe is of this step: places are forgotten of steps of which nothing is accepted any more */
+  moveTo(followed: FollowedRecipe, policyStep: number): void;
   /** what earlier runs stored takes its places again; who was found good then is known first */
   recall(inbox: Pick<Inbox, 'stored'>, followed: FollowedRecipe): Promise<void>;
 }
@@ -101,8 +102,9 @@ export function createStageZero({ follows, isOpen, verifierOf }: StageZeroInit):
   };
   return {
     checks,
-    forgetBefore(id, policyStep) {
-      for (const each of Object.values(places.get(id) ?? {})) each.forgetBefore(policyStep);
+    moveTo({ known: { resolved } }, policyStep) {
+      const oldest = policyStep - resolved.recipe.staleness.maxLagSteps - LATE_STEPS;
+      for (const each of Object.values(placesIn(resolved))) each.forgetBefore(oldest);
     },
     async recall(inbox, { known, accepted }) {
       const id = known.resolved.recipeIdHex;

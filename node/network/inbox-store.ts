@@ -21,6 +21,8 @@ export interface InboxStore {
   /** oldest first, from an arrival number on */
   read(kind: MessageKind, scope: string | null, fromArrival?: number): AsyncIterable<StoredMessage>;
   delete(message: SignedMessage, scope: string | null): Promise<void>;
+  /** the arrival number of the next message */
+  nextArrival(kind: MessageKind, scope: string | null): Promise<number>;
 }
 
 type Entry = readonly [key: string, value: Uint8Array];
@@ -78,6 +80,7 @@ export function createInboxStore(components: {
         else components.logger.warn({ kind, scope, key }, 'a stored message cannot be read, skipping it');
       }
     },
+    nextArrival: (kind, scope) => open(kind, scope).next,
     async delete(message, scope) {
       const { records } = open(message.kind, scope);
       const index = `i/${messageKey(message)}`;

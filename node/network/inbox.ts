@@ -40,10 +40,11 @@ export interface NetworkInbox extends Inbox, Startable {
   onFollow(listener: (recipeIdHex: string) => void): () => void;
   storedFrom(kind: MessageKind, scope: string | null, fromArrival: number): AsyncIterable<StoredMessage>;
   /**
-   * Deletes a recipe's groups, verdicts and secrets of steps before this one, oldest arrival first, up to the first that
-   * is to stay (what lies behind it goes the next time). Manifests stay: the chain is short. @returns how many
+   * Deletes a recipe's groups, verdicts and secrets of steps before this one, and those that more than `maxKept` of their kind came
+   * after, oldest arrival first, up to the first that is to stay (what lies behind it goes the next time). Manifests stay: the
+   * chain is short. @returns how many
    */
-  forgetBefore(recipeIdHex: string, policyStep: number): Promise<number>;
+  forgetBefore(recipeIdHex: string, policyStep: number, maxKept: number): Promise<number>;
   /** how many wait for what they build on */
   parkedCount(): number;
 }
@@ -116,7 +117,7 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
       for await (const { message } of store.read(kind, scopeOf(kind, scope))) yield message;
     },
     storedFrom: store.read,
-    forgetBefore: (recipeIdHex, policyStep) => forgetBefore(store, recipeIdHex, policyStep),
+    forgetBefore: (recipeIdHex, policyStep, maxKept) => forgetBefore(store, recipeIdHex, policyStep, maxKept),
     async start() {
       subscribe(recipesTopic(networkName));
       await gossip.start();
@@ -136,11 +137,17 @@ function scopeOf(kind: MessageKind, scope: string | null): string | null {
   return scope;
 }
 
-async function forgetBefore(store: InboxStore, recipeIdHex: string, policyStep: number): Promise<number> {
+async function forgetBefore(
+  store: InboxStore,
+  recipeIdHex: string,
+  policyStep: number,
+  maxKept: number,
+): Promise<number> {
   let forgotten = 0;
   for (const kind of FORGOTTEN_KINDS) {
-    for await (const { message } of store.read(kind, recipeIdHex)) {
-      if ((readPayloadHead(message.payload)?.policyStep ?? 0) >= policyStep) break;
+    const firstKept = (await store.nextArrival(kind, recipeIdHex)) - maxKept;
+    for await (const { message, arrival } of store.read(kind, recipeIdHex)) {
+      if (arrival >= firstKept && (readPayloadHead(message.payload)?.policyStep ?? 0) >= policyStep) break;
       await store.delete(message, recipeIdHex);
       forgotten++;
     }

@@ -13,9 +13,19 @@ import {
   MAX_GROUP_TOKENS,
   MAX_PROMPT_TOKENS,
   MIN_GROUP_SIZE,
+  PROOF_MAX_BYTES,
+  PROOF_TOKENS,
   SEQUENCE_PROOFS_MAX_BYTES,
 } from './limits.ts';
-import { readFloats, readVarints, varintBytes, varintsBytes, writeFloats, writeVarint } from './packed.ts';
+import {
+  MAX_VARINT_BYTES,
+  readFloats,
+  readVarints,
+  varintBytes,
+  varintsBytes,
+  writeFloats,
+  writeVarint,
+} from './packed.ts';
 
 export interface BodySequence {
   /** end token included when there is one */
@@ -60,6 +70,19 @@ export function encodeBody(body: GroupBody): Uint8Array {
     at = writeSequence(out, at, sequence, sizes[i]!.tokenBytes);
   }
   return out;
+}
+
+/** The most that the body of completions of these lengths can take, each number in its longest encoding, the prompt of any length. */
+export function maxBodyBytes(lengths: readonly number[]): number {
+  const sequences = lengths.map((tokens) => {
+    const proofs = PROOF_MAX_BYTES * Math.ceil(tokens / PROOF_TOKENS);
+    return fieldSize(fieldSize(MAX_VARINT_BYTES * tokens) + fieldSize(4 * tokens) + 2 + fieldSize(proofs));
+  });
+  const prompt = fieldSize(MAX_VARINT_BYTES * MAX_PROMPT_TOKENS);
+  return Math.min(
+    BODY_MAX_BYTES,
+    sequences.reduce((sum, bytes) => sum + bytes, prompt),
+  );
 }
 
 /** Tag (one byte for fields under 16), length, content. */

@@ -11,6 +11,12 @@ export const PROTOCOL_VERSION: number = 1;
 export const ANNOUNCEMENT_MAX_BYTES: number = 64 * KIB;
 /** What is left of that for a payload: the other fields take 32 + 32 + 64 bytes, the kind, and their tags and lengths. */
 export const PAYLOAD_MAX_BYTES: number = ANNOUNCEMENT_MAX_BYTES - 256;
+/** Payloads that anybody may send and everybody keeps: what an honest one can take, so that nobody fills disks with unknown fields. Our own. */
+export const VERDICT_MAX_BYTES: number = 2 * KIB;
+export const SECRET_MAX_BYTES: number = 256;
+/** Of a group: beside its rollouts, and for each of them (a reward ≤ 10, a length ≤ 5). */
+export const GROUP_MAX_BYTES: number = 256;
+export const GROUP_MAX_BYTES_PER_ROLLOUT: number = 16;
 /** One range of a blob. Source: spec/wire.md "Streams". */
 export const RANGE_MAX_BYTES: number = MIB;
 /** One page of a sync answer. Source: spec/wire.md "Streams". */
@@ -42,8 +48,10 @@ export const MAX_PROMPT_TOKENS: number = 65_536;
 export const MAX_GROUP_TOKENS: number = 2 ** 20;
 /** A body: at most 17 bytes a token (varint ≤ 5, f32, proofs 258 bytes per 32 tokens) and 0.3 MiB of prompt, 18 MiB in all. */
 export const BODY_MAX_BYTES: number = 32 * MIB;
-/** TOPLOC proofs of one sequence: 258 bytes per 32 tokens. Source: spec/toploc.md. */
-export const SEQUENCE_PROOFS_MAX_BYTES: number = 258 * (MAX_COMPLETION_TOKENS / 32);
+/** A TOPLOC proof, and the most tokens that one covers. Source: spec/toploc.md. */
+export const PROOF_MAX_BYTES: number = 258;
+export const PROOF_TOKENS: number = 32;
+export const SEQUENCE_PROOFS_MAX_BYTES: number = PROOF_MAX_BYTES * (MAX_COMPLETION_TOKENS / PROOF_TOKENS);
 /** A reward in millionths, either sign: a million times a task's usual 1. Our own. */
 export const MAX_REWARD_MILLIONTHS: number = 1e12;
 

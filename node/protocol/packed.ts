@@ -13,6 +13,9 @@ export function varintBytes(value: number): number {
   return value < 0x10000000 ? 4 : 5;
 }
 
+/** Of a u32. */
+export const MAX_VARINT_BYTES = 5;
+
 /** Bytes of all values as varints. */
 export function varintsBytes(values: Uint32Array): number {
   let bytes = 0;

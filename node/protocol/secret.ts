@@ -4,7 +4,7 @@
 
 import { equalBytes, sha256 } from './bytes.ts';
 import { decodeMessage, encodeMessage, hashField, malformed, optionalHash } from './codec.ts';
-import { PAYLOAD_MAX_BYTES } from './limits.ts';
+import { SECRET_MAX_BYTES } from './limits.ts';
 import { StepSecretSchema } from './messages_pb.ts';
 
 export interface StepSecret {
@@ -28,7 +28,7 @@ export function encodeSecret(secret: StepSecret): Uint8Array {
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE */
 export function decodeSecret(bytes: Uint8Array): StepSecret {
-  const wire = decodeMessage(StepSecretSchema, 'secret', bytes, PAYLOAD_MAX_BYTES);
+  const wire = decodeMessage(StepSecretSchema, 'secret', bytes, SECRET_MAX_BYTES);
   const secretHash = hashField('secretHash', wire.secretHash);
   const secret = optionalHash('secret', wire.secret);
   if (secret !== null && !equalBytes(sha256(secret), secretHash)) throw malformed('secret', 'what secretHash is of');

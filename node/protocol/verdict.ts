@@ -12,7 +12,7 @@ import {
   peerIdField,
   required,
 } from './codec.ts';
-import { MAX_GROUP_SIZE, NOTE_MAX, PAYLOAD_MAX_BYTES } from './limits.ts';
+import { MAX_GROUP_SIZE, NOTE_MAX, VERDICT_MAX_BYTES } from './limits.ts';
 import { VerdictSchema, type Evidence as WireEvidence, type VerificationLimits as WireLimits } from './messages_pb.ts';
 
 /** The limits that a verifier applied. Source: spec/rollouts.md "Replay", spec/toploc.md. */
@@ -111,7 +111,7 @@ export function encodeVerdict(verdict: Verdict): Uint8Array {
 
 /** @throws {SwarmError} MALFORMED, TOO_LARGE */
 export function decodeVerdict(bytes: Uint8Array): Verdict {
-  const wire = decodeMessage(VerdictSchema, 'verdict', bytes, PAYLOAD_MAX_BYTES);
+  const wire = decodeMessage(VerdictSchema, 'verdict', bytes, VERDICT_MAX_BYTES);
   const answer = oneOf('answer', wire.answer, ['accept', 'ignore', 'reject']);
   return {
     recipeId: hashField('recipeId', wire.recipeId),

@@ -3,10 +3,13 @@
 
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { maxBodyBytes } from '../../node/protocol/body.ts';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { encodeGroup } from '../../node/protocol/group.ts';
 import type { KeyPair } from '../../node/protocol/keys.ts';
+import { MAX_PROMPT_TOKENS } from '../../node/protocol/limits.ts';
 import type { WaitingLimits } from '../../verifier/giving-up.ts';
+import { MAX_REFUSED_BYTES } from '../../verifier/refused-bodies.ts';
 import { signAs } from '../support/memory-inbox.ts';
 import { scriptedPolicy } from '../verifier/support/scripted-policy.ts';
 import { type MadeGroup, makeGroup, newPeer, testContext } from '../verifier/support/swarm.ts';
@@ -95,12 +98,89 @@ function nothingOf(scene: Scene, peer: KeyPair, bytes: Uint8Array): MadeGroup {
   return { ...group, bytes, message: signAs(peer, 'group', encodeGroup(announcement)) };
 }
 
-attack('megabytes that are no body: each costs its key, none is kept', async (scene) => {
-  for (let i = 0; i < 4; i++) {
-    const peer = newPeer();
-    const group = nothingOf(scene, peer, new Uint8Array(randomBytes(2 ** 22)));
-    assert.deepEqual(await scene.judge(group), ['reject BODY_MALFORMED']);
-    assert.ok(scene.verifier.standing.isQuarantined(peer.peerIdString, 0));
-    assert.equal(await scene.store.has(toHex(sha256(group.bytes))), false);
-  }
+attack(
+  'bytes that are no body: each costs its key, none is kept; megabytes of them are not asked for',
+  async (scene) => {
+    for (let i = 0; i < 4; i++) {
+      const peer = newPeer();
+      const megabytes = nothingOf(scene, peer, new Uint8Array(randomBytes(2 ** 20)));
+      assert.deepEqual(await scene.announce(megabytes), {
+        answer: 'ignore',
+        code: 'SIZE_MISMATCH',
+        evidence: { measured: 2 ** 20, limit: maxBodyBytes(megabytes.announcement.lengths) },
+      });
+      const group = nothingOf(scene, peer, new Uint8Array(randomBytes(300_000)));
+      assert.deepEqual(await scene.judge(group), ['reject BODY_MALFORMED']);
+      assert.ok(scene.verifier.standing.isQuarantined(peer.peerIdString, 0));
+      assert.equal(await scene.store.has(toHex(sha256(group.bytes))), false);
+    }
+  },
+);
+
+attack(
+  'false bodies as large as they may be, from ever new keys: the newest are kept, 64 MiB of them',
+  async (scene) => {
+    const prompt = new Uint32Array(MAX_PROMPT_TOKENS).fill(2 ** 28);
+    const keys = 210;
+    const hashes: string[] = [];
+    for (let i = 0; i < keys; i++) {
+      const first = prompt.slice();
+      first[0] = i;
+      const group = makeGroup(scene.context, newPeer(), 0, 0, { body: (body) => ({ ...body, prompt: first }) });
+      assert.ok(group.bytes.length * keys > MAX_REFUSED_BYTES);
+      assert.deepEqual(await scene.judge(group), ['reject PROMPT_MISMATCH']);
+      hashes.push(toHex(group.announcement.bodyHash));
+    }
+    let kept = 0;
+    for await (const { sizeBytes } of scene.store.list()) kept += sizeBytes;
+    assert.ok(kept <= MAX_REFUSED_BYTES && kept > MAX_REFUSED_BYTES / 2, `${kept} bytes kept`);
+    assert.equal(await scene.store.has(hashes[0]!), false);
+    assert.equal(await scene.store.has(hashes.at(-1)!), true, 'for whoever wants to look');
+  },
+);
+
+attack(
+  'pairs of announcements for one slot whose second body nobody has: one is looked into at a time, and no first body is read',
+  async (scene) => {
+    const { liar, fetcher } = scene;
+    const asked: string[] = [];
+    let [running, most] = [0, 0];
+    const { fetch } = fetcher;
+    fetcher.fetch = async (hashHex, options) => {
+      asked.push(hashHex);
+      most = Math.max(most, ++running);
+      return fetch(hashHex, options).finally(() => running--);
+    };
+    const second = (slot: number): MadeGroup => {
+      const group = makeGroup(scene.context, liar, slot);
+      const payload = encodeGroup({ ...group.announcement, bodyHash: sha256(`nowhere ${slot}`) });
+      return { ...group, message: signAs(liar, 'group', payload) };
+    };
+    // Slot 0 is left out, so that nothing of the liar is ever judged.
+    const pairs = Array.from({ length: 20 }, (_, i) => [makeGroup(scene.context, liar, i + 1), second(i + 1)] as const);
+    for (const [one, two] of pairs) {
+      await scene.announce(one);
+      await scene.announce(two, { withBody: false });
+    }
+    await scene.settle();
+    assert.equal(most, 1);
+    const left = pairs.filter(([, two]) => scene.verdictOn(two) === 'ignore SLOT_SEEN');
+    assert.equal(left.length, pairs.length - 5, 'one is looked into and four wait');
+    for (let i = 0; i < 6; i++) await scene.settle(31_000);
+    assert.equal(most, 1);
+    for (const [one] of pairs) assert.equal(asked.includes(toHex(one.announcement.bodyHash)), false);
+  },
+);
+
+attack('a body named by the hash of a shard that is here: the shard is not read, and stays', async (scene) => {
+  const shard = new Uint8Array(randomBytes(2 ** 20));
+  const hashHex = await scene.store.put(shard);
+  const { announcement } = makeGroup(scene.context, scene.liar, 0);
+  const group = { ...nothingOf(scene, scene.liar, shard), bytes: shard };
+  const payload = encodeGroup({ ...announcement, bodyHash: sha256(shard) });
+  const named = { ...group, message: signAs(scene.liar, 'group', payload) };
+  await scene.announce(named, { withBody: false });
+  await scene.settle();
+  assert.equal(scene.verdictOn(named), 'reject SIZE_MISMATCH');
+  assert.equal(await scene.store.has(hashHex), true);
 });

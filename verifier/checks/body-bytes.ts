@@ -7,16 +7,15 @@ import { type CheckAnswer, ignore, reject } from '../../node/protocol/check.ts';
 import { errorText, isSwarmError } from '../../node/protocol/errors.ts';
 import type { GroupAnnouncement } from '../../node/protocol/group.ts';
 
+/** Of the bytes that hash to the announced hash. */
+export function wrongSize({ bodyBytes }: GroupAnnouncement, measured: number): CheckAnswer {
+  return reject('SIZE_MISMATCH', { measured, limit: bodyBytes, note: 'bytes of the body' });
+}
+
 /** @returns the body, or why there is none: wrong bytes are the sender's fault (ignore), undecodable ones the author's */
 export function readBody(announcement: GroupAnnouncement, bytes: Uint8Array): GroupBody | CheckAnswer {
-  if (bytes.length !== announcement.bodyBytes && equalBytes(sha256(bytes), announcement.bodyHash)) {
-    return reject('SIZE_MISMATCH', {
-      measured: bytes.length,
-      limit: announcement.bodyBytes,
-      note: 'bytes of the body',
-    });
-  }
   if (!equalBytes(sha256(bytes), announcement.bodyHash)) return ignore('BODY_HASH', { measured: bytes.length });
+  if (bytes.length !== announcement.bodyBytes) return wrongSize(announcement, bytes.length);
   try {
     return decodeBody(bytes);
   } catch (error) {

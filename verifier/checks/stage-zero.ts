@@ -2,6 +2,7 @@
 // Source: spec/rollouts.md "Order of checks", stage 0: reject only for size, decoding and signature, because a gossip reject
 // is held against the peer that passed the message on; everything else is ignored.
 
+import { maxBodyBytes } from '../../node/protocol/body.ts';
 import { equalBytes, toHex } from '../../node/protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../../node/protocol/check.ts';
 import { errorText, isSwarmError } from '../../node/protocol/errors.ts';
@@ -79,7 +80,7 @@ const lagWithin: GroupCheck = ({ group, followed }) => {
   return measured <= limit ? ACCEPT : ignore('TOO_OLD', { measured, limit });
 };
 
-/** [IGNORE] Slot, group size and lengths are in the recipe's range. */
+/** [IGNORE] Slot, group size and lengths are in the recipe's range, and the body is no larger than they let it be. */
 const withinRecipe: GroupCheck = ({ group, followed }) => {
   const { staleness, groupSize, sampling } = followed.resolved.recipe;
   if (group.slot >= staleness.maxSlotsPerStep) {
@@ -89,8 +90,11 @@ const withinRecipe: GroupCheck = ({ group, followed }) => {
     return ignore('SIZE_MISMATCH', { measured: group.lengths.length, limit: groupSize });
   }
   const sequence = group.lengths.findIndex((length) => length > sampling.maxNewTokens);
-  if (sequence < 0) return ACCEPT;
-  return ignore('SIZE_MISMATCH', { sequence, measured: group.lengths[sequence]!, limit: sampling.maxNewTokens });
+  if (sequence >= 0) {
+    return ignore('SIZE_MISMATCH', { sequence, measured: group.lengths[sequence]!, limit: sampling.maxNewTokens });
+  }
+  const limit = maxBodyBytes(group.lengths);
+  return group.bodyBytes <= limit ? ACCEPT : ignore('SIZE_MISMATCH', { measured: group.bodyBytes, limit });
 };
 
 /** [IGNORE] The peer is not in quarantine. */

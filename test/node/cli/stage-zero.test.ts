@@ -13,9 +13,17 @@ import { encodeVerdict } from '../../../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
 import { createAcceptedPeers } from '../../../verifier/accepted-peers.ts';
 import { MIN_PLACES } from '../../../verifier/checks/places.ts';
+import { LATE_STEPS } from '../../../verifier/checks/stage-zero.ts';
 import { limitsOf } from '../../../verifier/checks/subject.ts';
 import { type MemoryInbox, memoryInbox, signAs } from '../../support/memory-inbox.ts';
-import { makeGroup, newPeer, testChain, testContext, testRecipe } from '../../verifier/support/swarm.ts';
+import {
+  makeGroup,
+  newPeer,
+  type TestChain,
+  testChain,
+  testContext,
+  testRecipe,
+} from '../../verifier/support/swarm.ts';
 
 const VERIFIER = newPeer();
 const recipeNamed = (name: string): ResolvedRecipe =>
@@ -105,7 +113,7 @@ test('in a crowd, peers are known by what the recipe’s verifiers said, or by t
     ['accept', 'RATE_LIMITED', 'accept', 'RATE_LIMITED'],
   );
   assert.equal(await made.deliver(groupOf(stranger, 0, OTHER), OTHER), 'accept', 'another recipe has its own places');
-  made.stageZero.forgetBefore(RECIPE.recipeIdHex, 2);
+  made.stageZero.moveTo(made.followed, 8);
   assert.equal(await made.deliver(groupOf(stranger, 1)), 'accept');
 });
 
@@ -125,6 +133,24 @@ test('in a crowd of verifiers, those whom the recipe names are heard, and those 
     'accept',
     'RATE_LIMITED',
   ]);
+});
+
+test('the oldest step of which verdicts are accepted keeps its places, whatever manifest comes', async () => {
+  const made = wired();
+  const { maxLagSteps } = RECIPE.recipe.staleness;
+  (made.followed.chain as unknown as TestChain).moveTo(1 + maxLagSteps + LATE_STEPS);
+  const template = verdictOn(newPeer(), newPeer());
+  const say = async (from: string): Promise<number> => {
+    let accepted = 0;
+    for (let i = 0; i < MIN_PLACES; i++) {
+      const peerIdString = `${from} ${i}` as PeerIdString;
+      accepted += (await made.stageZero.checks.verdict({ ...template, peerIdString })).answer === 'accept' ? 1 : 0;
+    }
+    return accepted;
+  };
+  assert.equal(await say('first'), MIN_PLACES);
+  made.stageZero.moveTo(made.followed, 1 + maxLagSteps + LATE_STEPS);
+  assert.equal(await say('second'), 0);
 });
 
 test('whom the verifier here has in quarantine is ignored at those steps', async () => {

@@ -128,13 +128,25 @@ describe('sync', { timeout: 60_000 }, () => {
     assert.deepEqual(stored, mine);
     await again.inbox.republish(stored!, RECIPE);
     const { policyStep } = readPayloadHead(mine.payload)!;
-    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep), 0);
-    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep + 1), 2, 'the group and the verdict');
+    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep, 10), 0);
+    assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep + 1, 10), 2, 'the group and the verdict');
     assert.deepEqual(await all(again.inbox.stored('group', RECIPE)), []);
     const next = await again.inbox.publish('group', groupPayload(2), RECIPE);
     assert.deepEqual(
       (await all(again.inbox.stored('group', RECIPE))).map((it) => it.idHex),
       [next.idHex],
+    );
+  });
+
+  it('keeps no more messages of a kind than it is told to, the newest', async () => {
+    const { inbox } = await swarm.node({ follow: [RECIPE] });
+    const sent: string[] = [];
+    for (let i = 0; i < 8; i++) sent.push((await inbox.publish('group', groupPayload(i), RECIPE)).idHex);
+    assert.equal(await inbox.forgetBefore(RECIPE, 0, 3), 5);
+    const left = await all(inbox.stored('group', RECIPE));
+    assert.deepEqual(
+      left.map((it) => it.idHex),
+      sent.slice(-3),
     );
   });
 

@@ -5,7 +5,7 @@ import { describe, it } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import fc from 'fast-check';
-import { decodeBody, encodeBody, type GroupBody } from '../../../node/protocol/body.ts';
+import { decodeBody, encodeBody, type GroupBody, maxBodyBytes } from '../../../node/protocol/body.ts';
 import { concatBytes, sha256 } from '../../../node/protocol/bytes.ts';
 import type { ErrorCode } from '../../../node/protocol/errors.ts';
 import { decodeGroup, encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
@@ -13,7 +13,7 @@ import { createKeyPair } from '../../../node/protocol/keys.ts';
 import { BODY_MAX_BYTES, MAX_GROUP_SIZE, MESSAGE_MAX_FIELDS, RANGE_MAX_BYTES } from '../../../node/protocol/limits.ts';
 import { decodeManifest, encodeManifest, type Manifest } from '../../../node/protocol/manifest.ts';
 import { BodySchema, GroupSchema, ManifestSchema } from '../../../node/protocol/messages_pb.ts';
-import { encodeOffer, type TrainerOffer } from '../../../node/protocol/offer.ts';
+import { decodeOffer, encodeOffer, type TrainerOffer } from '../../../node/protocol/offer.ts';
 import { encodeRecipeAnnouncement } from '../../../node/protocol/recipe-announcement.ts';
 import { decodeSecret, encodeSecret } from '../../../node/protocol/secret.ts';
 import {
@@ -24,7 +24,7 @@ import {
   packBits,
   unpackBits,
 } from '../../../node/protocol/streams.ts';
-import { encodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
+import { decodeVerdict, encodeVerdict, type Verdict } from '../../../node/protocol/verdict.ts';
 import { body } from '../../support/arbitrary-messages.ts';
 
 const HASH = sha256('something');
@@ -98,6 +98,15 @@ function refuses(code: ErrorCode, run: () => unknown): void {
   assert.throws(run, { name: 'SwarmError', code });
 }
 
+/** With an unknown field behind it, so that it has as many bytes. */
+function padded(payload: Uint8Array, bytes: number): Uint8Array {
+  const field = new BinaryWriter()
+    .tag(1000, WireType.LengthDelimited)
+    .bytes(new Uint8Array(bytes - payload.length))
+    .finish();
+  return concatBytes(payload, field);
+}
+
 describe('a group announcement', () => {
   it('must have one length for each reward, and two at least', () => {
     refuses('MALFORMED', () => encodeGroup({ ...GROUP, lengths: [3] }));
@@ -129,11 +138,11 @@ describe('a group announcement', () => {
 
   it('has no more fields than a message of ours may have, and no groups', () => {
     const fields = (count: number): Uint8Array =>
-      concatBytes(encodeGroup(GROUP), ...Array.from({ length: count }, () => Uint8Array.of(0x60, 1)));
-    // Of nine, slot 0 is not written.
-    const own = 8;
-    assert.deepEqual(decodeGroup(fields(MESSAGE_MAX_FIELDS - own)), GROUP);
-    refuses('TOO_LARGE', () => decodeGroup(fields(MESSAGE_MAX_FIELDS - own + 1)));
+      concatBytes(encodeOffer(OFFER), ...Array.from({ length: count }, () => Uint8Array.of(0x60, 1)));
+    // Of six, the empty lists are not written.
+    const own = 3;
+    assert.deepEqual(decodeOffer(fields(MESSAGE_MAX_FIELDS - own)), OFFER);
+    refuses('TOO_LARGE', () => decodeOffer(fields(MESSAGE_MAX_FIELDS - own + 1)));
     refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), Uint8Array.of(0x63, 0x64))));
   });
 
@@ -144,6 +153,13 @@ describe('a group announcement', () => {
     refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), confused)));
     const number = new BinaryWriter().tag(1, WireType.Varint).uint32(7).finish();
     refuses('MALFORMED', () => decodeGroup(concatBytes(encodeGroup(GROUP), number)));
+  });
+
+  it('is no larger than its rollouts let it be, the largest included', () => {
+    const rollouts = { rewards: new Array(MAX_GROUP_SIZE).fill(-1e12), lengths: new Array(MAX_GROUP_SIZE).fill(4_096) };
+    const largest = { ...GROUP, ...rollouts, policyStep: 2 ** 32 - 1, slot: 2 ** 32 - 1, bodyBytes: BODY_MAX_BYTES };
+    assert.deepEqual(decodeGroup(encodeGroup(largest)), largest);
+    refuses('TOO_LARGE', () => decodeGroup(padded(encodeGroup(GROUP), 512)));
   });
 
   it('does not follow nested groups without end', () => {
@@ -182,6 +198,23 @@ describe('a body', () => {
     const group = Uint8Array.of((3 << 3) | WireType.StartGroup, 8, 0, (3 << 3) | WireType.EndGroup);
     const varint = Uint8Array.of((5 << 3) | WireType.Varint, 1);
     for (const extra of [group, varint]) refuses('MALFORMED', () => decodeBody(concatBytes(encodeBody(BODY), extra)));
+  });
+
+  it('is never larger than the lengths of its completions let it be', () => {
+    fc.assert(
+      fc.property(body, (made) => {
+        const lengths = made.sequences.map(({ tokens }) => tokens.length);
+        const proven = made.sequences.map((each, i) => ({
+          ...each,
+          proofs: new Uint8Array(258 * Math.ceil(lengths[i]! / 32)),
+        }));
+        const bytes = encodeBody({ ...made, sequences: proven }).length;
+        const limit = maxBodyBytes(lengths);
+        // The prompt may be as long as any.
+        assert.ok(bytes <= limit && limit - 400_000 < bytes);
+      }),
+    );
+    assert.equal(maxBodyBytes(new Array(MAX_GROUP_SIZE).fill(65_536)), BODY_MAX_BYTES);
   });
 
   it('must have no more sequences on the wire than a group may', () => {
@@ -315,6 +348,14 @@ describe('a verdict', () => {
     const note = 'x'.repeat(513);
     refuses('MALFORMED', () => encodeVerdict({ ...VERDICT, evidence: { note } }));
   });
+
+  it('is no larger than one with all its numbers and the longest note', () => {
+    const numbers = { sequence: 2 ** 32 - 1, position: 2 ** 32 - 1, u: 0.1, x: 0.1, y: 0.2, measured: 0.3, limit: 0.4 };
+    const evidence = { ...numbers, note: '\uffff'.repeat(512) };
+    const largest: Verdict = { ...VERDICT, answer: 'reject', code: 'SLOT_EQUIVOCATION', evidence, slot: 2 ** 32 - 1 };
+    assert.deepEqual(decodeVerdict(encodeVerdict(largest)), largest);
+    refuses('TOO_LARGE', () => decodeVerdict(padded(encodeVerdict(VERDICT), 2_048)));
+  });
 });
 
 describe('a step secret', () => {
@@ -323,6 +364,7 @@ describe('a step secret', () => {
     const shown = { recipeId: HASH, policyStep: 1, secretHash: sha256(secret), secret };
     assert.deepEqual(decodeSecret(encodeSecret(shown)), shown);
     refuses('MALFORMED', () => encodeSecret({ ...shown, secret: sha256('another') }));
+    refuses('TOO_LARGE', () => decodeSecret(padded(encodeSecret(shown), 256)));
   });
 });
 

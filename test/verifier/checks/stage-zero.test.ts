@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { maxBodyBytes } from '../../../node/protocol/body.ts';
 import { sha256, toHex } from '../../../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../../../node/protocol/check.ts';
 import { encodeGroup } from '../../../node/protocol/group.ts';
@@ -116,6 +117,9 @@ test('slots and sizes outside the recipe', async () => {
   const smaller = altered((each) => ({ ...each, rewards: each.rewards.slice(1), lengths: each.lengths.slice(1) }));
   await assertAnswer(ask(smaller), 'ignore SIZE_MISMATCH');
   await assertAnswer(ask(altered((each) => ({ ...each, lengths: each.lengths.with(2, 17) }))), 'ignore SIZE_MISMATCH');
+  const bodyBytes = (by: number) => altered((each) => ({ ...each, bodyBytes: maxBodyBytes(each.lengths) + by }));
+  await assertAnswer(ask(bodyBytes(1)), 'ignore SIZE_MISMATCH');
+  await assertAnswer(ask(bodyBytes(0)), 'accept');
 });
 
 test('a slot announced twice: the second body passes as evidence, a third does not', async () => {
