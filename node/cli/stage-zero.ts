@@ -14,6 +14,7 @@ import {
   type StageZeroView,
   type StepPlaces,
 } from '../../verifier/checks/stage-zero.ts';
+import { readPayloadHead } from '../network/payload-head.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
 import { decodeContinuation } from '../protocol/continuation.ts';
@@ -61,6 +62,11 @@ function recipeOf(
   }
 }
 
+/** The oldest step of which anything is accepted when the newest policy is of `policyStep`. */
+function oldestStep({ recipe }: ResolvedRecipe, policyStep: number): number {
+  return policyStep - recipe.staleness.maxLagSteps - LATE_STEPS;
+}
+
 export function createStageZero({ follows, isOpen, verifierOf }: StageZeroInit): StageZeroChecks {
   // Each recipe has its own steps.
   const places = new Map<string, StepPlaces>();
@@ -103,14 +109,17 @@ export function createStageZero({ follows, isOpen, verifierOf }: StageZeroInit):
   return {
     checks,
     moveTo({ known: { resolved } }, policyStep) {
-      const oldest = policyStep - resolved.recipe.staleness.maxLagSteps - LATE_STEPS;
-      for (const each of Object.values(placesIn(resolved))) each.forgetBefore(oldest);
+      for (const each of Object.values(placesIn(resolved))) each.forgetBefore(oldestStep(resolved, policyStep));
     },
-    async recall(inbox, { known, accepted }) {
-      const id = known.resolved.recipeIdHex;
+    async recall(inbox, { known: { resolved }, accepted, chain }) {
+      const id = resolved.recipeIdHex;
       for await (const message of inbox.stored('verdict', id)) accepted.hear(message);
+      const oldest = oldestStep(resolved, chain.announced()?.policyStep ?? 0);
       for (const kind of ['group', 'verdict', 'secret'] as const) {
-        for await (const message of inbox.stored(kind, id)) await checks[kind](message);
+        for await (const message of inbox.stored(kind, id)) {
+          // Most are older: looking at them more closely would double the time (measured).
+          if ((readPayloadHead(message.payload)?.policyStep ?? 0) >= oldest) await checks[kind](message);
+        }
       }
     },
   };
