@@ -88,12 +88,6 @@ export interface BlobStore {
   read(hashHex: string, offset: number, length: number): Promise<Uint8Array>;
   delete(hashHex: string): Promise<void>;
   list(): AsyncIterable<{ readonly hashHex: string; readonly sizeBytes: number }>;
-  /** moves a finished file in under its hash (already verified by the caller) */
-  adopt(path: string, hashHex: string): Promise<void>;
-  /** folder for unfinished downloads, on the same file system */
-  readonly partialDir: string;
-  /** file path of a whole blob, for readers that need a file */
-  pathOf(hashHex: string): string;
 }
 
 export interface FetchOptions {

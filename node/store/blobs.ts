@@ -7,7 +7,7 @@ import { sha256, toHex } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { BlobStore, Logger } from '../protocol/ports.ts';
 import { blobFile, type DataDirLayout } from './data-dir.ts';
-import { type FileSystem, makeFolder, moveWhole, readIfThere, syncFile, writeWhole } from './files.ts';
+import { type FileSystem, makeFolder, readIfThere, writeWhole } from './files.ts';
 import { diskError, errnoOf } from './fs-error.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
@@ -25,7 +25,7 @@ export interface BlobFiles extends BlobStore {
 
 export interface BlobFilesInit {
   readonly layout: DataDirLayout;
-  /** bound on the sum of blob sizes; records and unfinished downloads are not counted */
+  /** bound on the sum of blob sizes; records are not counted */
   readonly maxDiskBytes: number;
   readonly logger: Logger;
   readonly files: FileSystem;
@@ -55,7 +55,6 @@ function missing(hashHex: string): SwarmError {
 }
 
 class FolderOfBlobs implements BlobFiles {
-  readonly partialDir: string;
   readonly #init: BlobFilesInit;
   readonly #sizes: Map<string, number>;
   readonly #writing = new Map<string, Promise<void>>();
@@ -67,7 +66,6 @@ class FolderOfBlobs implements BlobFiles {
     this.#init = init;
     this.#sizes = sizes;
     for (const size of sizes.values()) this.#usedBytes += size;
-    this.partialDir = init.layout.partial;
   }
 
   usage(): DiskUsage {
@@ -84,44 +82,26 @@ class FolderOfBlobs implements BlobFiles {
 
   async put(bytes: Uint8Array): Promise<string> {
     const hashHex = toHex(sha256(bytes));
-    await this.#once(hashHex, bytes.length, (path) =>
-      writeWhole(this.#init.files, this.#init.layout.temporary, path, bytes),
-    );
-    return hashHex;
-  }
-
-  async adopt(path: string, hashHex: string): Promise<void> {
-    const { files } = this.#init;
-    const { size } = await files.stat(path).catch((error: unknown) => {
-      throw diskError(error, 'take in a finished file');
-    });
-    await this.#once(hashHex, size, async (to) => {
-      await syncFile(files, path);
-      await moveWhole(files, path, to);
-    });
-    // When the blob was here already, or came by another way meanwhile, nothing moved it.
-    await files.rm(path, { force: true });
-  }
-
-  /** Brings a blob in by `write`, unless it is there already or on its way. */
-  async #once(hashHex: string, size: number, write: (path: string) => Promise<void>): Promise<void> {
-    if (this.#sizes.has(hashHex)) return;
-    const path = this.pathOf(hashHex);
-    const running = this.#writing.get(hashHex) ?? this.#bringIn(hashHex, path, size, write);
+    if (this.#sizes.has(hashHex)) return hashHex;
+    const running = this.#writing.get(hashHex) ?? this.#bringIn(hashHex, bytes);
     this.#writing.set(hashHex, running);
     try {
       await running;
     } finally {
       this.#writing.delete(hashHex);
     }
+    return hashHex;
   }
 
-  async #bringIn(hashHex: string, path: string, size: number, write: (path: string) => Promise<void>): Promise<void> {
+  async #bringIn(hashHex: string, bytes: Uint8Array): Promise<void> {
+    const { files, layout } = this.#init;
+    const size = bytes.length;
+    const path = blobFile(layout, hashHex);
     this.#checkBudget(size);
     this.#reservedBytes += size;
     try {
-      await makeFolder(this.#init.files, dirname(this.pathOf(hashHex)));
-      await write(path);
+      await makeFolder(files, dirname(path));
+      await writeWhole(files, layout.temporary, path, bytes);
       this.#sizes.set(hashHex, size);
       this.#usedBytes += size;
     } catch (error) {
@@ -160,7 +140,7 @@ class FolderOfBlobs implements BlobFiles {
 
   async #readFile(hashHex: string): Promise<Uint8Array | null> {
     try {
-      return await readIfThere(this.#init.files, this.pathOf(hashHex));
+      return await readIfThere(this.#init.files, blobFile(this.#init.layout, hashHex));
     } catch (error) {
       throw diskError(error, `read blob ${hashHex}`);
     }
@@ -171,7 +151,7 @@ class FolderOfBlobs implements BlobFiles {
     if (size === undefined) throw missing(hashHex);
     const out = new Uint8Array(Math.max(0, Math.min(length, size - offset)));
     try {
-      const handle = await this.#init.files.open(this.pathOf(hashHex), 'r');
+      const handle = await this.#init.files.open(blobFile(this.#init.layout, hashHex), 'r');
       try {
         const { bytesRead } = await handle.read(out, 0, out.length, offset);
         return out.subarray(0, bytesRead);
@@ -188,7 +168,7 @@ class FolderOfBlobs implements BlobFiles {
   async delete(hashHex: string): Promise<void> {
     if (!this.#sizes.has(hashHex)) return;
     try {
-      await this.#init.files.rm(this.pathOf(hashHex), { force: true });
+      await this.#init.files.rm(blobFile(this.#init.layout, hashHex), { force: true });
     } catch (error) {
       throw diskError(error, `delete blob ${hashHex}`);
     }
@@ -202,12 +182,5 @@ class FolderOfBlobs implements BlobFiles {
 
   async *list(): AsyncIterable<{ readonly hashHex: string; readonly sizeBytes: number }> {
     for (const [hashHex, sizeBytes] of [...this.#sizes]) yield { hashHex, sizeBytes };
-  }
-
-  pathOf(hashHex: string): string {
-    if (!HASH.test(hashHex)) {
-      throw new SwarmError('MALFORMED', 'a blob is named by 64 lower-case hex digits', { length: hashHex.length });
-    }
-    return blobFile(this.#init.layout, hashHex);
   }
 }

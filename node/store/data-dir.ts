@@ -17,8 +17,6 @@ export interface DataDirLayout {
   readonly policies: string;
   /** files being written; emptied at every start */
   readonly temporary: string;
-  /** unfinished downloads; kept over restarts */
-  readonly partial: string;
   readonly keyFile: string;
   readonly pidFile: string;
 }
@@ -31,7 +29,6 @@ export function dataDirLayout(dir: string): DataDirLayout {
     blobs: join(dir, 'blobs'),
     policies: join(dir, 'policies'),
     temporary: join(dir, 'tmp'),
-    partial: join(dir, 'partial'),
     keyFile: join(dir, 'key.json'),
     pidFile: join(dir, 'node.pid'),
   };

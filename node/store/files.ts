@@ -35,26 +35,12 @@ export async function writeWhole(
     } finally {
       await handle.close();
     }
-    await moveWhole(files, temporary, path);
+    await files.rename(temporary, path);
+    // So that the new name survives a power failure too.
+    await syncFolder(files, dirname(path));
   } catch (error) {
     await files.rm(temporary, { force: true });
     throw error;
-  }
-}
-
-/** Renames a finished file, so that its new name survives a power failure too. */
-export async function moveWhole(files: FileSystem, from: string, to: string): Promise<void> {
-  await files.rename(from, to);
-  await syncFolder(files, dirname(to));
-}
-
-/** fsyncs a file that somebody else wrote. */
-export async function syncFile(files: FileSystem, path: string): Promise<void> {
-  const handle = await files.open(path, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

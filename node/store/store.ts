@@ -57,7 +57,7 @@ export async function createStore(init: StoreInit): Promise<Store> {
 async function makeFolders(files: FileSystem, layout: DataDirLayout): Promise<void> {
   try {
     await makeFolder(files, resolve(layout.dir), 0o700);
-    for (const folder of [layout.blobs, layout.temporary, layout.partial]) {
+    for (const folder of [layout.blobs, layout.temporary]) {
       await makeFolder(files, resolve(folder));
     }
   } catch (error) {

@@ -2,7 +2,6 @@
 
 import { describe } from 'node:test';
 import { createMemoryStore } from '../support/memory-store.ts';
-import { tempDir } from '../support/temp-dir.ts';
 import { tempStore } from '../support/temp-store.ts';
 import { storeContract } from './store.ts';
 
@@ -11,5 +10,5 @@ describe('a data directory', () => {
 });
 
 describe('a store in memory', () => {
-  storeContract(async (t, maxDiskBytes = 2 ** 30) => createMemoryStore({ maxDiskBytes, partialDir: await tempDir(t) }));
+  storeContract(async (_t, maxDiskBytes = 2 ** 30) => createMemoryStore({ maxDiskBytes }));
 });

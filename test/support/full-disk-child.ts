@@ -1,6 +1,8 @@
 // Fills the small disk it is given, first with blobs, then with records, opens it again, and says what it met.
 
+import { rm } from 'node:fs/promises';
 import { isSwarmError } from '../../node/protocol/errors.ts';
+import { blobFile, dataDirLayout } from '../../node/store/data-dir.ts';
 import { createStore } from '../../node/store/store.ts';
 import { silentLogger } from './silent-logger.ts';
 
@@ -30,8 +32,7 @@ try {
 }
 await store.close();
 for (let i = 0; i < 3; i++) {
-  const path = store.blobs.pathOf(names.shift()!);
-  await (await import('node:fs/promises')).rm(path);
+  await rm(blobFile(dataDirLayout(dir), names.shift()!));
 }
 store = await open();
 let blobsWhole = true;

@@ -1,16 +1,11 @@
 // The store's ports in memory, for tests of services. Held to the same contract as the real one (test/contract/store.ts).
 
-import { readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { SwarmError } from '../../node/protocol/errors.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
 import type { Records } from '../../node/protocol/ports.ts';
 import type { BlobFiles } from '../../node/store/blobs.ts';
 import type { Store } from '../../node/store/store.ts';
-
-const NOWHERE: string = join(tmpdir(), 'murmuration-memory-store-has-no-files');
 
 /** Records in a map. */
 export function memoryRecords(): Records {
@@ -40,14 +35,12 @@ export function memoryRecords(): Records {
 
 export interface MemoryStoreInit {
   readonly maxDiskBytes?: number;
-  /** a folder of the test, where what it runs makes files; by default one that is not there */
-  readonly partialDir?: string;
   readonly keyPair?: KeyPair;
 }
 
-/** Blobs in a map; pathOf names no file. */
+/** Blobs in a map. */
 export function memoryBlobs(init: MemoryStoreInit = {}): BlobFiles {
-  const { maxDiskBytes = Number.POSITIVE_INFINITY, partialDir = NOWHERE } = init;
+  const { maxDiskBytes = Number.POSITIVE_INFINITY } = init;
   const blobs = new Map<string, Uint8Array>();
   let usedBytes = 0;
   const whole = (hashHex: string): Uint8Array => {
@@ -79,15 +72,6 @@ export function memoryBlobs(init: MemoryStoreInit = {}): BlobFiles {
     },
     async *list() {
       for (const [hashHex, bytes] of [...blobs]) yield { hashHex, sizeBytes: bytes.length };
-    },
-    adopt: async (path, hashHex) => {
-      keep(hashHex, new Uint8Array(await readFile(path)));
-      await rm(path);
-    },
-    partialDir,
-    pathOf: (hashHex) => {
-      if (!/^[0-9a-f]{64}$/.test(hashHex)) throw new SwarmError('MALFORMED', 'a blob is named by 64 hex digits');
-      return join(NOWHERE, hashHex);
     },
     usage: () => ({ usedBytes, maxBytes: maxDiskBytes }),
   };

@@ -97,9 +97,6 @@ export function createMemoryBlobs(): MemoryBlobs {
     async *list() {
       for (const [hashHex, bytes] of map) yield { hashHex, sizeBytes: bytes.length };
     },
-    adopt: async () => undefined,
-    partialDir: '',
-    pathOf: (hashHex) => hashHex,
   };
 }
 

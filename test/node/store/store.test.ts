@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import { describe, it } from 'node:test';
 import { utf8 } from '../../../node/protocol/bytes.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
-import { dataDirLayout, runningNode } from '../../../node/store/data-dir.ts';
+import { blobFile, dataDirLayout, runningNode } from '../../../node/store/data-dir.ts';
 import { createStore, type Store } from '../../../node/store/store.ts';
 import { recordingLogger, silentLogger } from '../../support/silent-logger.ts';
 import { type Ending, tempDir } from '../../support/temp-dir.ts';
@@ -102,16 +102,14 @@ describe('a data directory', () => {
     await store.close();
   });
 
-  it('loses unfinished files of a killed process, and keeps its unfinished downloads', async (t) => {
+  it('loses unfinished files of a killed process', async (t) => {
     const dir = await tempDir(t);
     await (await open(dir)).close();
-    const { temporary, partial } = dataDirLayout(dir);
+    const { temporary } = dataDirLayout(dir);
     await writeFile(join(temporary, 'half.tmp'), 'half');
-    await writeFile(join(partial, 'download'), 'half');
     const { logger, lines } = recordingLogger();
     const store = await createStore({ dir, maxDiskBytes: 1, logger });
     assert.deepEqual(await readdir(temporary), []);
-    assert.deepEqual(await readdir(partial), ['download']);
     assert.equal(lines.length, 1);
     await store.close();
   });
@@ -145,9 +143,9 @@ describe('a data directory', () => {
 
 describe('a blob on disk', () => {
   it('that was damaged is BLOB_CORRUPT once, then missing, then may be stored again', async (t) => {
-    const { blobs } = await tempStore(t);
+    const { dir, blobs } = await tempStore(t);
     const name = await blobs.put(utf8('precious'));
-    await writeFile(blobs.pathOf(name), 'Precious');
+    await writeFile(blobFile(dataDirLayout(dir), name), 'Precious');
     await assert.rejects(blobs.get(name), { code: 'BLOB_CORRUPT' });
     await assert.rejects(blobs.get(name), { code: 'BLOB_MISSING' });
     assert.equal(blobs.usage().usedBytes, 0);
@@ -156,9 +154,9 @@ describe('a blob on disk', () => {
   });
 
   it('that somebody removed is missing', async (t) => {
-    const { blobs } = await tempStore(t);
+    const { dir, blobs } = await tempStore(t);
     const names = [await blobs.put(utf8('one')), await blobs.put(utf8('two'))];
-    for (const name of names) await rm(blobs.pathOf(name));
+    for (const name of names) await rm(blobFile(dataDirLayout(dir), name));
     await assert.rejects(blobs.get(names[0]!), { code: 'BLOB_MISSING' });
     await assert.rejects(blobs.read(names[1]!, 0, 1), { code: 'BLOB_MISSING' });
     assert.equal(blobs.usage().usedBytes, 0);
