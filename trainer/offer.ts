@@ -15,7 +15,7 @@ export interface OfferBeat extends Startable {
 /** @param init `offer` is asked anew for every beat */
 export function createOfferBeat(
   components: { readonly inbox: Inbox; readonly clock: Clock; readonly logger: Logger },
-  init: { readonly offer: () => Omit<TrainerOffer, 'timeMs'>; readonly everyMs?: number },
+  init: { readonly offer: () => Omit<TrainerOffer, 'timeMs'> },
 ): OfferBeat {
   const { inbox, clock, logger } = components;
   const stopping = new AbortController();
@@ -28,7 +28,7 @@ export function createOfferBeat(
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {
       await beat().catch((error: unknown) => logger.error({ error: errorText(error) }, 'the offer was not sent'));
-      await clock.sleep(init.everyMs ?? EVERY_MS, stopping.signal);
+      await clock.sleep(EVERY_MS, stopping.signal);
     }
   }
 

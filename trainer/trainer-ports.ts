@@ -76,8 +76,6 @@ export interface TrainerInit {
   readonly requireVerdict?: boolean;
   /** policy steps after which to stop; default the recipe's */
   readonly maxSteps?: number;
-  /** announce the end of the recipe at maxSteps; default true */
-  readonly closeAtEnd?: boolean;
   /** batches that are full, of groups that are all settled (gather.ts says what that repeats); default false */
   readonly deterministic?: boolean;
   /** told of every step, and waited for */

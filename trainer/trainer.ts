@@ -61,7 +61,7 @@ export function createTrainer(components: TrainerComponents, init: TrainerInit):
     }
     await begun.settling.catch(unlessStopped);
     if (begun.state.policyStep < maxSteps) return 'stopped';
-    if (init.closeAtEnd ?? true) await begun.publication.close();
+    await begun.publication.close();
     return 'finished';
   }
 

@@ -46,7 +46,6 @@ export interface Lanes {
   stalled(sinceMs: number): readonly Lane[];
   /** @returns jobs that still waited in lanes before this step */
   forgetBefore(policyStep: number): readonly Job[];
-  stepsOf(peer: string): readonly number[];
 }
 
 /** No lanes at first. @param init how many announcements may wait for their turn */
@@ -151,7 +150,6 @@ export function createLanes(init: Pick<WaitingLimits, 'maxGroups'> = WAITING_LIM
       }
       return jobs;
     },
-    stepsOf: (peer) => [...lanes.values()].filter((lane) => lane.peer === peer).map((lane) => lane.policyStep),
   };
 }
 

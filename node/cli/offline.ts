@@ -87,9 +87,7 @@ function offlineInbox(records: InboxStore): Inbox {
     Promise.reject(new SwarmError('NO_RUNNING_NODE', 'no node runs here, so nothing can be published'));
   return {
     follow: offline,
-    unfollow: offline,
     publish: offline,
-    republish: offline,
     on: () => () => {},
     async *stored(kind, scope) {
       for await (const { message } of records.read(kind, scope)) yield message;

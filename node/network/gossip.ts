@@ -24,7 +24,6 @@ export type Validate = (data: Uint8Array, from: PeerIdString) => Promise<CheckAn
 
 export interface Gossip extends Startable {
   subscribe(topic: string, validate: Validate): void;
-  unsubscribe(topic: string): void;
   /** how many peers it was sent to; 0 keeps it for later */
   publish(topic: string, data: Uint8Array): Promise<number>;
   subscribers(topic: string): readonly PeerIdString[];
@@ -112,12 +111,6 @@ export function createGossip(components: {
     subscribe(topic, validate) {
       wanted.set(topic, validate);
       if (isStarted) begin(topic, validate);
-    },
-    unsubscribe(topic) {
-      wanted.delete(topic);
-      if (!isStarted) return;
-      pubsub.unsubscribe(topic);
-      pubsub.topicValidators.delete(topic);
     },
     publish,
     subscribers: (topic) => pubsub.getSubscribers(topic).map(String),

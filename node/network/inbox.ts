@@ -89,10 +89,6 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
       for (const topic of topicsOfRecipe(networkName, recipeIdHex)) subscribe(topic);
       for (const listener of followListeners) listener(recipeIdHex);
     },
-    async unfollow(recipeIdHex) {
-      if (!followed.delete(recipeIdHex)) return;
-      for (const topic of topicsOfRecipe(networkName, recipeIdHex)) gossip.unsubscribe(topic);
-    },
     followed: () => [...followed],
     onFollow(listener) {
       followListeners.add(listener);
@@ -104,9 +100,6 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
       await intake.keepOwn(message, home);
       await gossip.publish(topicOf(networkName, kind, home), message.envelope);
       return message;
-    },
-    async republish(message, scope) {
-      await gossip.publish(topicOf(networkName, message.kind, scopeOf(message.kind, scope)), message.envelope);
     },
     receive: intake.receive,
     on: intake.on,

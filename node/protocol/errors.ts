@@ -68,7 +68,6 @@ export type ErrorCode =
   // trainer
   | 'NON_FINITE_STEP'
   | 'CHECKPOINT_CORRUPT'
-  | 'LEDGER_INCONSISTENT'
   // cli
   | 'USAGE'
   | 'NO_RUNNING_NODE'

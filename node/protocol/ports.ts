@@ -59,11 +59,8 @@ export type StageZero = (message: SignedMessage) => CheckAnswer | Promise<CheckA
 export interface Inbox {
   /** follow the topics of a recipe (hex id) */
   follow(recipeIdHex: string): Promise<void>;
-  unfollow(recipeIdHex: string): Promise<void>;
   /** sign, store, hand to listeners, publish; `scope` is a recipe id in hex, or null for the recipes topic */
   publish(kind: MessageKind, payload: Uint8Array, scope: string | null): Promise<SignedMessage>;
-  /** publish the same bytes of an already sealed and stored message once more (after a restart) */
-  republish(message: SignedMessage, scope: string | null): Promise<void>;
   on(kind: MessageKind, listener: (message: SignedMessage, scope: string | null) => void): () => void;
   /** accepted messages on disk, oldest first */
   stored(kind: MessageKind, scope: string | null): AsyncIterable<SignedMessage>;

@@ -59,7 +59,6 @@ export function memoryInbox(keyPair: KeyPair = createKeyPair(), disk: Stored[] =
       return answer;
     },
     follow: async () => undefined,
-    unfollow: async () => undefined,
     async publish(kind, payload, scope) {
       inbox.beforePublish(kind);
       const message = signAs(keyPair, kind, payload);
@@ -67,9 +66,6 @@ export function memoryInbox(keyPair: KeyPair = createKeyPair(), disk: Stored[] =
       published.push(message);
       for (const other of inbox.others) await other.deliver(message, scope);
       return message;
-    },
-    async republish(message) {
-      published.push(message);
     },
     on(kind, listener) {
       const set = listeners.get(kind) ?? new Set();

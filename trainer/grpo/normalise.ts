@@ -4,8 +4,6 @@
 
 export type Normalisation = 'token' | 'sequence' | 'constant';
 
-export const NORMALISATIONS: readonly Normalisation[] = ['token', 'sequence', 'constant'];
-
 /** What the weights of a batch depend on. */
 export interface BatchExtent {
   /** completion tokens of every sequence of the batch, each ≥ 1 */

@@ -1,5 +1,4 @@
-// Scores of given tokens, their log-probs and entropies, computed inside the graph: nothing of size [tokens × vocabulary]
-// leaves it.
+// Scores of given tokens, computed inside the graph: nothing of size [tokens × vocabulary] leaves it.
 
 import type { ModelConfig } from '../config.ts';
 import type { GraphBuilder } from '../graph/builder.ts';
@@ -8,7 +7,6 @@ import {
   add,
   cast,
   div,
-  exp,
   gather,
   gatherElements,
   gemm,
@@ -17,7 +15,6 @@ import {
   log,
   max,
   mul,
-  neg,
   range,
   reciprocal,
   reduceSum,
@@ -115,14 +112,4 @@ function sumsAround(
     below: add(sumWhere(less(ids(chunks), chunk), sums), sumWhere(less(ids(width), inside), own)),
     above: add(sumWhere(greater(ids(chunks), chunk), sums), sumWhere(greater(ids(width), inside), own)),
   };
-}
-
-/** Log-prob of each row's target: logProbs [rows, vocabulary], targets int32[batch, tokens] → [batch, tokens]. */
-export function targetLogProbs(logProbs: Value, targets: Value): Value {
-  return reshape(gatherElements(logProbs, reshape(targets, [logProbs.shape[0]!, 1])), targets.shape);
-}
-
-/** −Σ p·log p of each row, in nats: [rows, vocabulary] → [batch, tokens]. */
-export function entropies(logProbs: Value, grid: Value): Value {
-  return reshape(neg(reduceSum(mul(exp(logProbs), logProbs), { axes: [-1] })), grid.shape);
 }

@@ -6,7 +6,7 @@ import { EXIT_CODE_HELP, exitCodeOf } from '../../../node/cli/exit-codes.ts';
 import type { ErrorCode } from '../../../node/protocol/errors.ts';
 
 const EXPECTED: Readonly<Record<number, readonly ErrorCode[]>> = {
-  1: ['INTERNAL', 'CONTROL_FAILED', 'CONTROL_REFUSED', 'CONTROL_TIMEOUT', 'PEER_UNREACHABLE', 'LEDGER_INCONSISTENT'],
+  1: ['INTERNAL', 'CONTROL_FAILED', 'CONTROL_REFUSED', 'CONTROL_TIMEOUT', 'PEER_UNREACHABLE'],
   2: ['USAGE', 'BAD_ADDRESS', 'OUTPUT_EXISTS'],
   3: ['NO_RUNNING_NODE', 'NOT_FOUND', 'RECIPE_NOT_FOUND', 'BLOB_MISSING', 'HUB_NOT_FOUND', 'HUB_OFFLINE'],
   4: [

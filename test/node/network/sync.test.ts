@@ -126,7 +126,7 @@ describe('sync', { timeout: 60_000 }, () => {
     const [stored, ...others] = await all(again.inbox.stored('group', RECIPE));
     assert.equal(others.length, 0);
     assert.deepEqual(stored, mine);
-    await again.inbox.republish(stored!, RECIPE);
+    assert.deepEqual(await again.inbox.publish('group', mine.payload, RECIPE), mine, 'the same bytes');
     const { policyStep } = readPayloadHead(mine.payload)!;
     assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep, 10), 0);
     assert.equal(await again.inbox.forgetBefore(RECIPE, policyStep + 1, 10), 2, 'the group and the verdict');
