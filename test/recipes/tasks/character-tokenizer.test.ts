@@ -7,12 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { AutoTokenizer, type PreTrainedTokenizer } from '@huggingface/transformers';
 import fc from 'fast-check';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
-import {
-  characterTokenizer,
-  EOS_TOKEN,
-  STARTER_CHARACTERS,
-  UNKNOWN_TOKEN,
-} from '../../../recipes/tasks/character-tokenizer.ts';
+import { characterTokenizer, EOS_TOKEN, STARTER_CHARACTERS, UNKNOWN_TOKEN } from '../../support/character-tokenizer.ts';
 
 const folder = new URL('../../../recipes/starter/', import.meta.url);
 let tokenizer: PreTrainedTokenizer;

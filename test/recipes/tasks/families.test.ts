@@ -10,7 +10,6 @@ import { isSwarmError } from '../../../node/protocol/errors.ts';
 import { uniformStream } from '../../../node/protocol/seeds.ts';
 import { exact } from '../../../recipes/rewards/exact.ts';
 import { MILLION } from '../../../recipes/rewards/reward.ts';
-import { STARTER_CHARACTERS } from '../../../recipes/tasks/character-tokenizer.ts';
 import { knownTasks, taskFamily } from '../../../recipes/tasks/table.ts';
 import {
   drawInteger,
@@ -20,6 +19,7 @@ import {
   type Problem,
   taskId,
 } from '../../../recipes/tasks/task.ts';
+import { STARTER_CHARACTERS } from '../../support/character-tokenizer.ts';
 
 const seeds = fc.uint8Array({ minLength: 32, maxLength: 32 });
 const splits = fc.constantFrom('training' as const, 'held-out' as const);

@@ -3,7 +3,7 @@
 // bos: encoding with special tokens gives the characters and nothing else. A character without a token encodes as
 // `<|unk|>`, so that it can be seen and refused instead of vanishing.
 
-import { RecipeError } from '../error.ts';
+import { RecipeError } from '../../recipes/error.ts';
 
 /** Ids and texts of the special tokens; the end token is what a completion is ended by. */
 export const PAD_TOKEN = { id: 0, text: '<|pad|>' } as const;
@@ -11,7 +11,7 @@ export const EOS_TOKEN = { id: 1, text: '<|eos|>' } as const;
 export const UNKNOWN_TOKEN = { id: 2, text: '<|unk|>' } as const;
 const SPECIAL_TOKENS = [PAD_TOKEN, EOS_TOKEN, UNKNOWN_TOKEN] as const;
 
-/** 29 characters that, with three special tokens, make the starter model's 32: all that the shipped families write. */
+/** 29 characters that, with three special tokens, make the starter model's 32: what arrows, sorting and sums write. */
 export const STARTER_CHARACTERS = 'abcdefgh0123456789,:=<>+-*./ ';
 
 /** Texts of the two files. */
