@@ -35,8 +35,11 @@ export interface BlobServerInit {
   readonly serveRate?: Rate;
 }
 
-/** Serves the blobs of a store to every peer, once started. */
-export function createBlobServer(components: BlobServerComponents, init: BlobServerInit = {}): Startable {
+/** Serves the blobs of a store to every peer, once started and as long as the host runs. */
+export function createBlobServer(
+  components: BlobServerComponents,
+  init: BlobServerInit = {},
+): Pick<Startable, 'start'> {
   const { host, requests, blobs } = components;
   const bandwidth = createRateLimiter(components.clock, init.serveRate ?? SERVE_RATE);
 
@@ -69,10 +72,6 @@ export function createBlobServer(components: BlobServerComponents, init: BlobSer
         busy: encodeHaveAnswer({ status: 'busy', bits: NOTHING }),
         rate: { perSecond: 10, burst: 100 },
       });
-    },
-    async stop() {
-      await requests.unserve(BLOB_PROTOCOL);
-      await requests.unserve(HAVE_PROTOCOL);
     },
   };
 }

@@ -40,7 +40,6 @@ export type Handler = (request: Uint8Array, peer: PeerIdString, signal: AbortSig
 
 export interface Requests {
   serve(protocol: string, handler: Handler, init: ServeInit): Promise<void>;
-  unserve(protocol: string): Promise<void>;
   /**
    * One request to one peer, connecting to it when need be.
    * @throws {SwarmError} REQUEST_TIMEOUT, PEER_UNREACHABLE, REQUEST_REFUSED (protocol not spoken, banned), STREAM_ENDED,
@@ -76,7 +75,6 @@ export function createRequests(components: {
       };
       await host.libp2p.handle(protocol, answer, { maxInboundStreams: MAX_STREAMS_PER_PEER });
     },
-    unserve: (protocol) => host.libp2p.unhandle(protocol),
     async ask(peer, protocol, request, options) {
       if (host.standing.isBanned(peer)) throw new SwarmError('REQUEST_REFUSED', `peer ${peer} is banned`, { peer });
       const timeout = AbortSignal.timeout(options.timeoutMs);

@@ -31,11 +31,11 @@ export interface SyncServerInit {
   readonly floorStep: (recipeIdHex: string) => number | null;
 }
 
-/** Tells the past to whoever asks, once started. */
+/** Tells the past to whoever asks, once started and as long as the host runs. */
 export function createSyncServer(
   components: { readonly requests: Requests; readonly inbox: NetworkInbox },
   init: SyncServerInit,
-): Startable {
+): Pick<Startable, 'start'> {
   const { requests, inbox } = components;
   return {
     async start() {
@@ -54,7 +54,6 @@ export function createSyncServer(
         rate: { perSecond: 10, burst: 200 },
       });
     },
-    stop: () => requests.unserve(SYNC_PROTOCOL),
   };
 }
 

@@ -3,11 +3,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, describe, it } from 'node:test';
-import { createBlobServer } from '../../../node/network/blob-server.ts';
 import { sha256, toHex } from '../../../node/protocol/bytes.ts';
 import { BLOB_PROTOCOL } from '../../../node/protocol/topics.ts';
 import { until } from '../../support/until.ts';
-import { clock, createSwarm } from './support.ts';
+import { createSwarm } from './support.ts';
 
 const MIB = 2 ** 20;
 
@@ -87,13 +86,10 @@ describe('blobs', { timeout: 60_000 }, () => {
   });
 
   it('are served within a peer’s bandwidth, and bad requests cost points', async () => {
-    const holder = await swarm.node();
+    const holder = await swarm.node({ settings: { serveRate: { perSecond: 1, burst: 1_000 } } });
     const asker = await swarm.node({ bootstrap: [holder.host.addresses()[0]!] });
     await until(() => asker.host.peers.connected().length === 1, 'connected');
-    const { host, requests, store: blobs } = holder;
-    await requests.unserve(BLOB_PROTOCOL);
-    await requests.unserve('/murmuration/have/1');
-    await createBlobServer({ host, requests, blobs, clock }, { serveRate: { perSecond: 1, burst: 1_000 } }).start();
+    const { host, store: blobs } = holder;
     const hash = await blobs.put(new Uint8Array(randomBytes(900)));
     assert.equal((await asker.blobs.range(host.peerId, hash, 0, 900)).length, 900);
     await assert.rejects(asker.blobs.range(host.peerId, hash, 0, 900), { code: 'REQUEST_REFUSED' });
