@@ -52,7 +52,7 @@ function tooLong(unit: string, got: number, most: number): RecipeError {
  * @throws {SwarmError} as `promptOf`; RECIPE_INVALID: an end token that the tokenizer does not have
  */
 export function checkFits(recipe: ResolvedRecipe, tokenizer: PromptTokenizer): void {
-  for (const { problem } of [recipe.problemFor(new Uint8Array(32))]) promptOf(tokenizer, problem);
+  promptOf(tokenizer, recipe.problemFor(new Uint8Array(32)).problem);
   for (const problem of recipe.heldOutProblems(1, 0)) promptOf(tokenizer, problem);
   const foreign = recipe.recipe.sampling.endTokens.find((id) => id >= tokenizer.vocabSize);
   if (foreign === undefined) return;

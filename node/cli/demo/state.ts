@@ -16,7 +16,6 @@ export interface DemoState extends DemoAim {
   readonly samples: EventOf<'sample'>[];
   readonly rejections: EventOf<'rejected'>[];
   readonly quarantines: EventOf<'quarantined'>[];
-  readonly notices: string[];
   verdicts: EventOf<'verdicts'> | null;
   finalCounts: GroupCounts | null;
 }
@@ -42,7 +41,6 @@ export function createDemoState(nowMs: number, aim: DemoAim = { goal: arrowsGoal
     samples: [],
     rejections: [],
     quarantines: [],
-    notices: [],
     verdicts: null,
     finalCounts: null,
   };
@@ -80,12 +78,10 @@ export function applyEvent(state: DemoState, name: string, event: RoleEvent): vo
     case 'quarantined':
       state.quarantines.push(event);
       break;
-    case 'notice':
-      state.notices.push(`${name}: ${event.text}`);
-      break;
     case 'summary':
       state.finalCounts = event.counts;
       break;
+    case 'notice':
     case 'recipe':
     case 'stopped':
       break;
