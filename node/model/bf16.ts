@@ -1,7 +1,7 @@
 // bfloat16 <-> float32: the upper half of a float32, rounded to nearest, ties to even.
 // A published policy *is* its bf16 weights (spec/shardcast.md), so rounding is a step of its own, done before publishing.
 
-import type { Weights, WeightTensor } from './weights.ts';
+import type { Weights } from './weights.ts';
 
 /** Quiet NaN: rounding a NaN's bits could carry into infinity, so every NaN becomes this one. */
 const BF16_NAN = 0x7fc0;
@@ -25,15 +25,6 @@ export function fromBf16Bits(bits: Uint16Array): Float32Array {
   const words = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
   return new Float32Array(words.buffer);
-}
-
-/** A copy of the weights with every value rounded to bf16, still held as float32. */
-export function roundToBf16(weights: Weights): Weights {
-  const rounded = new Map<string, WeightTensor>();
-  for (const [name, { shape, data }] of weights) {
-    rounded.set(name, { shape, data: fromBf16Bits(toBf16Bits(data)) });
-  }
-  return rounded;
 }
 
 /** Rounds every value to bf16 where it stands: for arrays that nobody else holds. */

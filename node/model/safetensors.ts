@@ -144,21 +144,6 @@ async function tensorOf(source: Source, { dtype, shape, start }: TensorEntry): P
   return { shape, data };
 }
 
-async function weightsOf(source: Source): Promise<Weights> {
-  const weights = new Map<string, WeightTensor>();
-  for (const entry of await entriesOf(source)) weights.set(entry.name, await tensorOf(source, entry));
-  return weights;
-}
-
-/**
- * Reads all tensors of a file in memory as float32, exactly.
- * @param name what an error calls it
- * @throws {SwarmError} MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL (a dtype)
- */
-export async function parseSafetensors(bytes: Uint8Array, name: string = 'weights'): Promise<Weights> {
-  return weightsOf(bufferSource(bytes, name));
-}
-
 /** An open file, or one in memory, whose header has been checked. */
 export interface SafetensorsFile {
   readonly path: string;
@@ -182,7 +167,7 @@ async function fileOf(source: Source, close: () => Promise<void>): Promise<Safet
 }
 
 /**
- * The same of a file in memory.
+ * Reads the header of a file in memory.
  * @param name what an error calls it
  * @throws {SwarmError} MODEL_FILE_CORRUPT, UNSUPPORTED_MODEL (a dtype)
  */

@@ -11,7 +11,6 @@ export const RULES: { readonly [Op in SupportedOp]: VjpRule } = {
   Abs: elementwise.absRule,
   Add: elementwise.addRule,
   And: noGradient,
-  ArgMax: noGradient,
   Cast: elementwise.castRule,
   Clip: elementwise.clipRule,
   Concat: movement.concatRule,

@@ -234,19 +234,6 @@ export const reduceSum = (x: Value, options: ReduceOptions = {}): Value => reduc
 export const reduceMean = (x: Value, options: ReduceOptions = {}): Value => reduce('ReduceMean', x, options);
 export const reduceMax = (x: Value, options: ReduceOptions = {}): Value => reduce('ReduceMax', x, options);
 
-/** Index (int64) of the largest along the axis, first of equals; the axis is dropped. */
-export function argMax(x: Value, axis: number): Value {
-  requireType('ArgMax', x, 'float32');
-  const at = checkedAxis('ArgMax', x, axis);
-  return single(
-    'ArgMax',
-    [x],
-    'int64',
-    x.shape.filter((_, k) => k !== at),
-    { axis: int(at), keepdims: int(0) },
-  );
-}
-
 function normalised(op: 'Softmax' | 'LogSoftmax', x: Value): Value {
   requireType(op, x, 'float32');
   const axis = checkedAxis(op, x, -1);

@@ -21,7 +21,6 @@ export type SupportedOp =
   | 'Abs'
   | 'Add'
   | 'And'
-  | 'ArgMax'
   | 'Cast'
   | 'Clip'
   | 'Concat'

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromBf16Bits, roundToBf16, roundToBf16InPlace, toBf16Bits } from '../../../node/model/bf16.ts';
+import { fromBf16Bits, roundToBf16InPlace, toBf16Bits } from '../../../node/model/bf16.ts';
 import { createPolicyRootHash, policyRoot, policyRootOfBf16 } from '../../../node/model/policy-root.ts';
 import { safetensorsInMemory, writeSafetensors } from '../../../node/model/safetensors.ts';
 import { readVector } from '../../support/vectors-dir.ts';
@@ -38,7 +38,9 @@ test('policyRoot equals the vectors, from float32 and from a bf16 file alike', a
       assert.deepEqual([...toBf16Bits(data)], vector.tensors_f32[name]!.bf16_bits);
     }
     assert.equal(Buffer.from(policyRoot(weights)).toString('hex'), vector.policy_root);
-    assert.equal(Buffer.from(policyRoot(roundToBf16(weights))).toString('hex'), vector.policy_root);
+    const rounded = structuredClone(weights);
+    roundToBf16InPlace(rounded);
+    assert.equal(Buffer.from(policyRoot(rounded)).toString('hex'), vector.policy_root);
     const bits = new Map([...weights].map(([name, { shape, data }]) => [name, { shape, bits: toBf16Bits(data) }]));
     assert.equal(Buffer.from(policyRootOfBf16(bits)).toString('hex'), vector.policy_root);
     // A file holds its tensors in byte order of their names, whatever their order was.

@@ -59,9 +59,6 @@ const CASES: { readonly [Op in SupportedOp]: readonly Case[] } = {
   Abs: unary((x) => ops.abs(x!)),
   Add: binary((a, b) => ops.add(a!, b!)),
   And: booleans((a, b) => ops.and(a!, b!)),
-  ArgMax: [
-    { inputs: [x34], build: (x) => ops.mul(ops.reduceSum(x!, { axes: [1] }), ops.cast(ops.argMax(x!, 1), 'float32')) },
-  ],
   Cast: [{ inputs: [x34], build: (x) => ops.mul(x!, ops.cast(ops.cast(ops.mul(x!, 3), 'int32'), 'float32')) }],
   Clip: unary((x) => ops.clip(x!, -0.55, 0.85)),
   Concat: [

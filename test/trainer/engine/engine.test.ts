@@ -5,7 +5,6 @@ import { mkdtemp, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { parseSafetensors } from '../../../node/model/safetensors.ts';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
 import { openTrainingCore } from '../../../trainer/engine/core.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
@@ -13,6 +12,7 @@ import type { TrainingEngine, TrainingEngineInit, TrainSequence } from '../../..
 import { createInterruption } from '../../../trainer/engine/interruption.ts';
 import type { LossName } from '../../../trainer/grpo/losses.ts';
 import { LOSS_NAMES } from '../../../trainer/grpo/losses.ts';
+import { parseSafetensors } from '../../support/parse-safetensors.ts';
 import { TINY_CONFIG_JSON } from '../../support/tiny-model.ts';
 
 const initOf = (change: Partial<TrainingEngineInit> = {}, loss: LossName = 'aipo', klCoef = 0): TrainingEngineInit => ({
