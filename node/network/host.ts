@@ -58,8 +58,6 @@ export interface Host extends Startable {
   /** where we can be reached, ending in /p2p/<our id> */
   addresses(): readonly string[];
   onEvent(listener: (event: NetworkEvent) => void): () => void;
-  /** disconnects a peer and keeps it away */
-  ban(peer: PeerIdString, why: string, durationMs?: number): void;
 }
 
 /**
@@ -117,7 +115,6 @@ export async function createHost(init: HostInit): Promise<Host> {
     standing,
     addresses: () => libp2p.getMultiaddrs().map(String),
     onEvent: events.on,
-    ban: standing.ban,
     async start() {
       try {
         await libp2p.start();

@@ -37,8 +37,8 @@ export interface Standing {
   penalize(peer: PeerIdString, offence: Offence): void;
   /** points now, after fading */
   points(peer: PeerIdString): number;
+  /** keeps a peer away; a host also disconnects it */
   ban(peer: PeerIdString, why: string, durationMs?: number): void;
-  unban(peer: PeerIdString): void;
   isBanned(peer: PeerIdString): boolean;
   banned(): readonly Ban[];
   /** a ban of an earlier run; told to nobody */
@@ -92,7 +92,6 @@ export function createStanding(components: { readonly clock: Clock; readonly log
     },
     points: pointsOf,
     ban,
-    unban: (peer) => void bans.delete(peer),
     isBanned,
     banned: () => [...bans.values()].filter(({ peer }) => isBanned(peer)),
     restore,

@@ -59,24 +59,13 @@ export function sha256(...parts: readonly (Uint8Array | string)[]): Uint8Array {
   return new Uint8Array(hash.digest());
 }
 
-function unsigned(value: number, max: number, label: string): number {
-  if (!Number.isInteger(value) || value < 0 || value > max) {
-    throw new SwarmError('MALFORMED', `${label} must be an integer in [0, ${max}], got ${value}`, { label });
-  }
-  return value;
-}
-
-/** 2 bytes, big-endian. @throws {SwarmError} MALFORMED */
-export function u16be(value: number, label = 'value'): Uint8Array {
-  const bytes = new Uint8Array(2);
-  new DataView(bytes.buffer).setUint16(0, unsigned(value, 0xffff, label));
-  return bytes;
-}
-
 /** 4 bytes, big-endian. @throws {SwarmError} MALFORMED */
 export function u32be(value: number, label = 'value'): Uint8Array {
+  if (!Number.isInteger(value) || value < 0 || value > 0xffffffff) {
+    throw new SwarmError('MALFORMED', `${label} must be an integer in [0, ${0xffffffff}], got ${value}`, { label });
+  }
   const bytes = new Uint8Array(4);
-  new DataView(bytes.buffer).setUint32(0, unsigned(value, 0xffffffff, label));
+  new DataView(bytes.buffer).setUint32(0, value);
   return bytes;
 }
 

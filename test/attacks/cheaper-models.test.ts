@@ -17,8 +17,8 @@ import type { Weights } from '../../node/model/weights.ts';
 import { toHex } from '../../node/protocol/bytes.ts';
 import type { PolicyFiles, ReplayedSequence } from '../../node/protocol/ports.ts';
 import { fineTuned, oneStepOld, quantised, shallower } from '../../verifier/calibration/lies/models.ts';
-import { checkReplay } from '../../verifier/checks/stage-two.ts';
-import { type BodyContext, samplingOf, tokenCount } from '../../verifier/checks/subject.ts';
+import { judgeReplay } from '../../verifier/checks/stage-two.ts';
+import { type BodyContext, replaySubject, samplingOf, tokenCount } from '../../verifier/checks/subject.ts';
 import { proveCompletion } from '../../verifier/toploc/completion.ts';
 import { weightFeeds } from '../support/decode-loop.ts';
 import { int32, session } from '../support/run-graph.ts';
@@ -65,7 +65,9 @@ async function filesOf(lie: Lie, dir: string): Promise<PolicyFiles> {
 /** Groups that are rejected when each of their sequences is held against its replay. */
 function rejected(groups: readonly MadeGroup[], replayed: readonly (readonly ReplayedSequence[])[]): number {
   return groups.filter(({ announcement, body }, g) =>
-    body.sequences.some((_, i) => checkReplay(context, announcement, body, i, replayed[g]![i]!).answer === 'reject'),
+    body.sequences.some(
+      (_, i) => judgeReplay(replaySubject(context, announcement, body, i, replayed[g]![i]!)).answer === 'reject',
+    ),
   ).length;
 }
 

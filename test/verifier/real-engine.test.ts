@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { createPolicyEngine } from '../../node/model/engine/engine.ts';
 import type { PolicyEngine } from '../../node/protocol/ports.ts';
-import { checkReplay } from '../../verifier/checks/stage-two.ts';
-import { samplingOf } from '../../verifier/checks/subject.ts';
+import { judgeReplay } from '../../verifier/checks/stage-two.ts';
+import { replaySubject, samplingOf } from '../../verifier/checks/subject.ts';
 import { startVerifier } from './support/running.ts';
 import { groupsBy, loadStarter, starterContext } from './support/starter.ts';
 import { newPeer, testChain } from './support/swarm.ts';
@@ -68,7 +68,7 @@ test('an honest replay lies far inside every limit', async () => {
         maxMantissaErrorMean: 0.5,
         maxMantissaErrorMedian: 0,
       };
-      const verdict = checkReplay(context, announcement, body, i, replayed[i]!, tight);
+      const verdict = judgeReplay(replaySubject(context, announcement, body, i, replayed[i]!, tight));
       assert.equal(verdict.answer, 'accept', JSON.stringify(verdict));
     });
   }

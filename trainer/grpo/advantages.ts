@@ -45,15 +45,13 @@ function rlooAdvantages(rewards: ArrayLike<number>): Float64Array {
   return Float64Array.from(rewards, (reward) => reward - (sum - reward) / (rewards.length - 1));
 }
 
-const ADVANTAGES: Readonly<Record<AdvantageName, AdvantageRule>> = {
+/** Every rule by its name in a recipe. */
+export const ADVANTAGES: Readonly<Record<AdvantageName, AdvantageRule>> = {
   mean: meanAdvantages,
   std: stdAdvantages,
   maxrl: maxrlAdvantages,
   rloo: rlooAdvantages,
 };
-
-/** Names a recipe may choose, in the order of spec/grpo.md. */
-export const ADVANTAGE_NAMES: readonly AdvantageName[] = ['mean', 'std', 'maxrl', 'rloo'];
 
 /**
  * Whether the rewards of a group are all equal, so that nothing can be learned from it.

@@ -18,8 +18,6 @@ export type LossName = 'grpo' | 'dapo' | 'gspo' | 'cispo' | 'aipo' | 'icepop' | 
 /** Every loss by its name in a recipe. */
 export const LOSSES: Readonly<Record<LossName, LossRule>> = { grpo, dapo, gspo, cispo, aipo, icepop, dppo, decoupled };
 
-export const LOSS_NAMES: readonly LossName[] = Object.keys(LOSSES) as LossName[];
-
 /**
  * Settings of a loss with its defaults filled in.
  * @throws {SwarmError} RECIPE_INVALID for a setting that the loss does not have

@@ -5,7 +5,7 @@ import { type CheckAnswer, ignore } from '../../node/protocol/check.ts';
 import type { ReplayedSequence } from '../../node/protocol/ports.ts';
 import { logprobDrift } from './logprob-drift.ts';
 import { checkReplayedTokens } from './replay.ts';
-import { type Check, type ReplaySubject, replaySubject } from './subject.ts';
+import type { Check, ReplaySubject } from './subject.ts';
 import { toploc } from './toploc.ts';
 import { graver } from './two-sided.ts';
 
@@ -45,11 +45,6 @@ export function judgeReplays(subjects: readonly ReplaySubject[]): readonly Repla
     if (verdicts.at(-1)!.answer === 'reject') break;
   }
   return verdicts;
-}
-
-/** `judgeReplay` of the subject that these make. */
-export function checkReplay(...made: Parameters<typeof replaySubject>): ReplayVerdict {
-  return judgeReplay(replaySubject(...made));
 }
 
 function isUsable({ logprobs, below, upTo, hidden }: ReplayedSequence, tokens: number, hiddenSize: number): boolean {

@@ -42,14 +42,6 @@ export function chunkRows(tokenCount: number, index: number): number {
   return Math.max(0, Math.min(CHUNK_TOKENS, tokenCount - 1 - index * CHUNK_TOKENS));
 }
 
-/** Bytes of all proofs of a completion, concatenated. */
-export function allProofBytes(tokenCount: number, hiddenSize: number): number {
-  let bytes = 0;
-  for (let i = 0; i < proofCount(tokenCount); i++)
-    bytes += proofBytes(proofEntries(chunkRows(tokenCount, i), hiddenSize));
-  return bytes;
-}
-
 /**
  * Polynomial through given points.
  * @param indices flat indices, distinct; @param bits signed bf16 patterns, each < 65497

@@ -183,8 +183,6 @@ describe('standing', () => {
     assert.equal(standing.banned()[0]?.peer, 'p');
     clock.advance(31 * 60_000);
     assert.equal(standing.isBanned('p'), false);
-    standing.ban('p', 'again');
-    standing.unban('p');
     assert.deepEqual(standing.banned(), []);
   });
 });

@@ -120,8 +120,8 @@ describe('gossip', { timeout: 60_000 }, () => {
       swarm.node({ bootstrap, settings, follow: [RECIPE] }),
     ]);
     // So that all comes through the relay.
-    from.host.ban(to.host.peerId, 'kept apart');
-    to.host.ban(from.host.peerId, 'kept apart');
+    from.host.standing.ban(to.host.peerId, 'kept apart');
+    to.host.standing.ban(from.host.peerId, 'kept apart');
     const topic = `/murmuration/test/${RECIPE}/groups/1`;
     const { mesh } = relay.host.gossip as unknown as { mesh: Map<string, Set<string>> };
     await until(() => [from, to].every(({ host }) => mesh.get(topic)?.has(host.peerId)), 'the relay sends to both');

@@ -133,7 +133,7 @@ describe('host', { timeout: 60_000 }, () => {
     await until(() => node.host.peers.connected().length === 1, 'connected');
     const events: string[] = [];
     node.host.onEvent((event) => events.push(event.kind));
-    node.host.ban(other.host.peerId, 'a test', 1_200);
+    node.host.standing.ban(other.host.peerId, 'a test', 1_200);
     await until(() => events.includes('disconnected'), 'it is disconnected');
     assert.equal(events.includes('banned'), true);
     assert.equal(node.host.standing.isBanned(other.host.peerId), true);
@@ -152,8 +152,8 @@ describe('host', { timeout: 60_000 }, () => {
     const records = memoryRecordsByName();
     const keyPair = createKeyPair();
     const first = await swarm.node({ keyPair, records });
-    first.host.ban(banned.host.peerId, 'a test');
-    first.host.ban(forgiven.host.peerId, 'a short one', 1);
+    first.host.standing.ban(banned.host.peerId, 'a test');
+    first.host.standing.ban(forgiven.host.peerId, 'a short one', 1);
     await first.stop();
     const bootstrap = [banned, forgiven].map(({ host }) => host.addresses()[0]!);
     const again = await swarm.node({ keyPair, records, bootstrap });

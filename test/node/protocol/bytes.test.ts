@@ -10,7 +10,6 @@ import {
   plainBytes,
   sha256,
   toHex,
-  u16be,
   u32be,
   utf8,
 } from '../../../node/protocol/bytes.ts';
@@ -45,10 +44,8 @@ describe('bytes', () => {
   });
 
   it('of integers are big-endian and bounded', () => {
-    assert.deepEqual(u16be(0x0102), Uint8Array.of(1, 2));
     assert.deepEqual(u32be(0xfffffffe), Uint8Array.of(255, 255, 255, 254));
     for (const value of [-1, 2 ** 32, 0.5, Number.NaN]) assert.throws(() => u32be(value), MALFORMED);
-    assert.throws(() => u16be(65_536), MALFORMED);
   });
 
   it('hash as SHA-256 does, in parts or whole', () => {

@@ -10,8 +10,7 @@ import { openTrainingCore } from '../../../trainer/engine/core.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngine, TrainingEngineInit, TrainSequence } from '../../../trainer/engine/engine.ts';
 import { createInterruption } from '../../../trainer/engine/interruption.ts';
-import type { LossName } from '../../../trainer/grpo/losses.ts';
-import { LOSS_NAMES } from '../../../trainer/grpo/losses.ts';
+import { LOSSES, type LossName } from '../../../trainer/grpo/losses.ts';
 import { parseSafetensors } from '../../support/parse-safetensors.ts';
 import { TINY_CONFIG_JSON } from '../../support/tiny-model.ts';
 
@@ -109,7 +108,7 @@ test('masked tokens add nothing: a mask and its opposite add up to the whole', a
 });
 
 test('every loss raises what was good and lowers what was bad', async () => {
-  for (const loss of LOSS_NAMES) {
+  for (const loss of Object.keys(LOSSES) as LossName[]) {
     const engine = await openTrainingCore(initOf({ schedule: { learningRate: 1e-3, warmupSteps: 0 } }, loss));
     const sequences = await onPolicy(engine);
     const metrics = await engine.update(sequences);

@@ -4,8 +4,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isSwarmError } from '../../../node/protocol/errors.ts';
-import { ADVANTAGE_NAMES, advantages, carriesNothing } from '../../../trainer/grpo/advantages.ts';
+import { ADVANTAGES, type AdvantageName, advantages, carriesNothing } from '../../../trainer/grpo/advantages.ts';
 import { grpoVectors } from '../../support/grpo-vectors.ts';
+
+const NAMES = Object.keys(ADVANTAGES) as AdvantageName[];
 
 const near = (got: ArrayLike<number>, expected: ArrayLike<number>, tolerance: number): void => {
   assert.equal(got.length, expected.length);
@@ -25,7 +27,7 @@ test('advantages of one success in four, worked by hand', () => {
 test('advantages equal PyTorch', () => {
   for (const vector of grpoVectors().advantages) {
     assert.equal(carriesNothing(vector.rewards), vector.carries_nothing);
-    for (const name of ADVANTAGE_NAMES) near(advantages(name, vector.rewards), vector[name], 1e-9);
+    for (const name of NAMES) near(advantages(name, vector.rewards), vector[name], 1e-9);
   }
 });
 
@@ -33,7 +35,7 @@ test('every rule sums to zero', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 8 }), { minLength: 2, maxLength: 32 }), (eighths) => {
       const rewards = eighths.map((value) => value / 8);
-      for (const name of ADVANTAGE_NAMES) {
+      for (const name of NAMES) {
         const got = advantages(name, rewards);
         const largest = got.reduce((best, value) => Math.max(best, Math.abs(value)), 1);
         assert.ok(Math.abs(got.reduce((sum, value) => sum + value, 0)) <= 1e-6 * rewards.length * largest, name);

@@ -4,8 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReplayedSequence } from '../../../node/protocol/ports.ts';
 import { groupSeed, sequenceSeed, uniforms } from '../../../node/protocol/seeds.ts';
-import { checkReplay, type ReplayVerdict } from '../../../verifier/checks/stage-two.ts';
-import { limitsOf, samplingOf } from '../../../verifier/checks/subject.ts';
+import { judgeReplay, type ReplayVerdict } from '../../../verifier/checks/stage-two.ts';
+import { limitsOf, replaySubject, samplingOf } from '../../../verifier/checks/subject.ts';
 import { REJECT_FACTOR } from '../../../verifier/checks/two-sided.ts';
 import { scriptedPolicy } from '../support/scripted-policy.ts';
 import {
@@ -32,7 +32,7 @@ function judge(
   sequence: number,
   replayed: ReplayedSequence = replayOf(made, sequence),
 ): ReplayVerdict {
-  return checkReplay(context, made.announcement, made.body, sequence, replayed);
+  return judgeReplay(replaySubject(context, made.announcement, made.body, sequence, replayed));
 }
 
 function codeOf(verdict: ReplayVerdict): string {
