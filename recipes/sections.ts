@@ -4,6 +4,9 @@
 
 import { z } from 'zod';
 import { MAX_COMPLETION_TOKENS } from '../node/protocol/limits.ts';
+import type { AdvantageName } from '../trainer/grpo/advantages.ts';
+import type { LossName } from '../trainer/grpo/losses.ts';
+import type { Normalisation } from '../trainer/grpo/normalise.ts';
 import type { ChatTurn, Problem } from './tasks/task.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
@@ -138,8 +141,6 @@ export const samplingSchema: z.ZodType<RecipeSampling> = z.strictObject({
     .describe('ids of the tokens that end a completion, in the tokenizer that model.tokenizerHash names'),
 });
 
-export type LossName = 'grpo' | 'dapo' | 'gspo' | 'cispo' | 'aipo' | 'icepop' | 'dppo' | 'decoupled';
-
 /** Which settings each loss has. Their defaults and meaning: trainer/grpo, one file a loss. */
 export const LOSS_SETTINGS: Readonly<Record<LossName, readonly string[]>> = {
   grpo: ['epsilon', 'delta'],
@@ -178,8 +179,8 @@ const loraSchema: z.ZodType<RecipeLora> = z.strictObject({
 export interface RecipeGrpo {
   readonly loss: LossName;
   readonly lossSettings: Readonly<Record<string, number>>;
-  readonly advantages: 'mean' | 'std' | 'maxrl' | 'rloo';
-  readonly normalisation: 'token' | 'sequence' | 'constant';
+  readonly advantages: AdvantageName;
+  readonly normalisation: Normalisation;
   readonly klCoef: number;
   readonly entropyCoef: number;
   readonly learningRate: number;
