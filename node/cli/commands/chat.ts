@@ -24,7 +24,7 @@ function parseTemperature(text: string): number {
   throw new InvalidArgumentError('expected a number from 0 (always the likeliest token) to 100');
 }
 
-function parseShare(text: string): number {
+function parseTopP(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1) return value;
   throw new InvalidArgumentError('expected a number over 0, at most 1');
@@ -42,7 +42,7 @@ export function chatCommand(): Command {
     .option('--system <text>', 'a system turn to begin with')
     .option('--once <question>', 'ask this, print the answer, leave')
     .option('--temperature <x>', 'divides the logits; 0: always the likeliest token', parseTemperature)
-    .option('--top-p <p>', 'draw from the shortest likeliest prefix with this mass; 1: all', parseShare)
+    .option('--top-p <p>', 'draw from the shortest likeliest prefix with this mass; 1: all', parseTopP)
     .option('--top-k <k>', 'draw from the k likeliest tokens; 0: all', parseCount)
     .option('--max-tokens <n>', 'longest answer in tokens', parsePositive, 512)
     .option('--seed <n>', 'the same seed and questions give the same answers (default: a random one)', parseCount)
