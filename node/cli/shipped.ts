@@ -4,6 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** Names of the shipped recipes, for texts. */
+export const SHIPPED_RECIPES = 'arrows, largest, sums, sorting';
+
 /** The package's root: the nearest folder above this file that has a package.json. */
 export function packageRoot(): string {
   let dir = dirname(fileURLToPath(import.meta.url));

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import type { Device } from '../../model/device.ts';
 import { MODEL_HELP, MODEL_OPTION } from '../model-help.ts';
 import { parseCount, parsePositive, withDevice } from '../options.ts';
+import { SHIPPED_RECIPES } from '../shipped.ts';
 
 export interface DemoOptions {
   readonly recipe: string;
@@ -19,7 +20,7 @@ export interface DemoOptions {
   readonly device: Device;
 }
 
-function parseShare(text: string): number {
+function parseAccuracy(text: string): number {
   const share = Number(text);
   if (text.trim() === '' || !(share >= 0 && share <= 1)) {
     throw new InvalidArgumentError('expected a share from 0 to 1, such as 0.8');
@@ -41,14 +42,14 @@ export function demoCommand(): Command {
     .description('watch a whole swarm learn: trainer, verifier, nodes and a liar as processes on this machine')
     .option(
       '--recipe <file|name>',
-      'what to learn: a file, or the name of a shipped recipe (arrows, largest, sums, sorting)',
+      `what to learn: a file, or the name of a shipped recipe (${SHIPPED_RECIPES})`,
       'arrows',
     )
     .option('--model <dir|hub id>', MODEL_OPTION)
     .option(
       '--goal <accuracy>',
       'end after two evaluations in a row at this held-out accuracy, 0 to 1 (default: three quarters of the way from the first one to 1; for arrows at least 0.93, and 0.38 above the first)',
-      parseShare,
+      parseAccuracy,
     )
     .option(
       '--steps <n>',

@@ -3,6 +3,7 @@
 import { Command } from 'commander';
 import { MODEL_HELP, MODEL_OPTION } from '../model-help.ts';
 import { withDataDir, withJoin, withJson } from '../options.ts';
+import { SHIPPED_RECIPES } from '../shipped.ts';
 
 export interface SubmitOptions {
   readonly dataDir: string;
@@ -19,7 +20,7 @@ export interface SubmitOptions {
 export function submitCommand(): Command {
   return withJson(withJoin(withDataDir(new Command('submit'))))
     .description('submit a recipe: YAML or JSON, checked, signed, announced to the trainers')
-    .argument('<recipe>', 'a recipe file, or the name of a shipped one (arrows, largest, sums, sorting)')
+    .argument('<recipe>', `a recipe file, or the name of a shipped one (${SHIPPED_RECIPES})`)
     .option('--model <dir|hub id>', MODEL_OPTION)
     .option('--trainer <key>', 'public key (or its beginning) of the trainer to ask (default: the first that offers)')
     .option(

@@ -10,6 +10,7 @@ import {
   withCompute,
   withNetwork,
 } from '../options.ts';
+import { SHIPPED_RECIPES } from '../shipped.ts';
 
 export interface TrainOptions extends NetworkOptions, ComputeOptions {
   readonly recipe?: string;
@@ -29,7 +30,7 @@ export function trainCommand(): Command {
     .description('train: GRPO on accepted rollouts within the staleness bound, new weights to everybody')
     .option(
       '--recipe <file|name>',
-      'publish and train this recipe: a file, or the name of a shipped one (arrows, largest, sums, sorting)',
+      `publish and train this recipe: a file, or the name of a shipped one (${SHIPPED_RECIPES})`,
     )
     .option('--model <dir|hub id>', MODEL_OPTION)
     .addOption(

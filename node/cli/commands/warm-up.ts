@@ -1,6 +1,6 @@
 // `murmur warm-up`: makes a small model that knows a recipe's tasks a little, for GRPO to begin with.
 
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Device } from '../../model/device.ts';
 import { parseCount, parsePositive, withPlacement } from '../options.ts';
 import { starterModelDir } from '../shipped.ts';
@@ -22,7 +22,8 @@ export interface WarmUpOptions {
 
 function parseRate(text: string): number {
   const value = Number(text);
-  return Number.isFinite(value) && value > 0 ? value : Number.NaN;
+  if (Number.isFinite(value) && value > 0) return value;
+  throw new InvalidArgumentError('expected a number over 0');
 }
 
 export function warmUpCommand(): Command {

@@ -6,8 +6,6 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { resolveRecipe } from '../../../recipes/resolve.ts';
-import { parseRecipe } from '../../../recipes/schema.ts';
 import { type CalibrationResult, calibrate } from '../../../verifier/calibration/calibrate.ts';
 import { reportChart } from '../../../verifier/calibration/chart.ts';
 import type { Setting, Truth } from '../../../verifier/calibration/groups.ts';
@@ -31,7 +29,7 @@ import type { CalibrateOptions } from '../commands/calibrate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import { untilInterrupted } from '../interrupt.ts';
 import { findModel } from '../model-folder.ts';
-import { completeToBytes, findRecipeFile, readRecipeSource } from '../recipe-source.ts';
+import { findRecipeFile, readRecipeSource, resolveUnsigned } from '../recipe-source.ts';
 import { packageVersion } from '../shipped.ts';
 import { recipeModelOf, startModel } from '../start-model.ts';
 
@@ -41,8 +39,6 @@ const BATCHES = [64, 4] as const;
 const LIMIT_SHARE = 1 / 5;
 const CHART_FILE = 'calibration.svg';
 const KEPT_FILE = 'unfinished.json';
-/** Who signs a recipe that is only looked at. */
-const NOBODY = '0'.repeat(64);
 
 interface Subject {
   readonly model: ModelFolder;
@@ -51,15 +47,11 @@ interface Subject {
   readonly truth: Truth;
 }
 
-/** Recipe and policy. Keys do not matter, so what the recipe says of its own is left out, as in `murmur eval`. */
+/** Recipe and policy. */
 async function loadSubject({ recipe, model: asked, previous }: CalibrateOptions): Promise<Subject> {
   const source = await readRecipeSource(recipe);
   const { folder } = asked === undefined ? await startModel(undefined, source) : await findModel(asked);
   const named = await recipeModelOf({ folder, hubId: null });
-  const { model: _own, author: _author, ...rest } = source;
-  const resolved = resolveRecipe(
-    parseRecipe(completeToBytes(rest, { author: NOBODY, trainers: [NOBODY], model: named })),
-  );
   const model = await loadModelFolder(folder);
   const { vocabSize, hiddenSize } = model.config;
   const tokenizer = await loadTokenizer(folder, vocabSize);
@@ -68,7 +60,7 @@ async function loadSubject({ recipe, model: asked, previous }: CalibrateOptions)
     previous: previous === undefined ? null : await loadModelFolder((await findModel(previous)).folder),
     weightsFile: await weightsFileOf(folder),
     truth: {
-      context: { recipe: resolved, tokenizer, modelVocabulary: vocabSize, hiddenSize },
+      context: { recipe: resolveUnsigned(source, named), tokenizer, modelVocabulary: vocabSize, hiddenSize },
       policyRoot: named.initialPolicyRoot,
     },
   };

@@ -2,8 +2,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
-import { parseRecipe } from '../../../recipes/schema.ts';
+import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
 import { parseModelConfig } from '../../model/config.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { loadTokenizer } from '../../model/tokenizer.ts';
@@ -14,7 +13,7 @@ import { evaluatePolicy, heldOutTasks } from '../evaluate.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import { findKeptPolicy } from '../kept-policy.ts';
 import { findModel } from '../model-folder.ts';
-import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
+import { readRecipeSource, resolveUnsigned } from '../recipe-source.ts';
 import { recipeModelOf } from '../start-model.ts';
 
 interface Subject {
@@ -78,17 +77,14 @@ function describe(
   ].join('\n');
 }
 
-/** A model under a recipe's questions: any model, so what the recipe says of its own is left out. */
+/** A model under a recipe's questions. */
 async function ofModel(text: string, recipeText: string): Promise<Subject> {
   const found = await findModel(text);
   const model = await recipeModelOf(found);
-  const { model: _own, author: _author, ...source } = await readRecipeSource(recipeText);
-  const key = '0'.repeat(64);
-  const bytes = completeToBytes(source, { author: key, trainers: [key], model });
   return {
     folder: found.folder,
     policyRoot: model.initialPolicyRoot,
     policyStep: null,
-    recipe: resolveRecipe(parseRecipe(bytes)),
+    recipe: resolveUnsigned(await readRecipeSource(recipeText), model),
   };
 }

@@ -2,12 +2,9 @@
 // Invariant: the folder is written only by a run that finished; one that was interrupted leaves its checkpoint.
 
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { extname, join, resolve } from 'node:path';
-import { completeRecipe } from '../../../recipes/complete.ts';
-import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
-import { canonicalRecipe, parseRecipe, parseRecipeText } from '../../../recipes/schema.ts';
+import { join, resolve } from 'node:path';
+import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
 import { taskFamily } from '../../../recipes/tasks/table.ts';
 import { createTrainingEngine } from '../../../trainer/engine/create.ts';
 import type { TrainingEngine } from '../../../trainer/engine/engine.ts';
@@ -33,7 +30,7 @@ import { choosePlacement } from '../compute.ts';
 import { type Evaluation, evaluatePolicy, heldOutTasks } from '../evaluate.ts';
 import { EXIT_INTERRUPTED, EXIT_OK } from '../exit-codes.ts';
 import { untilInterrupted } from '../interrupt.ts';
-import { shippedRecipeFile } from '../shipped.ts';
+import { NOBODY, readRecipeSource, resolveUnsigned } from '../recipe-source.ts';
 
 const REPORT_EVERY_STEPS = 20;
 const RATE_WARM_UP_STEPS = 50;
@@ -42,27 +39,7 @@ const RATE_FLOOR = 0.1;
 const EVALUATION_MEMORY_BYTES = 1e9;
 const TOKENIZER_FILES = ['tokenizer.json', 'tokenizer_config.json'] as const;
 
-/** What stands in for keys and hashes while a recipe is only asked for its tasks. */
-const NOBODY = '00'.repeat(32);
 const NO_MODEL = { initialPolicyRoot: NOBODY, configHash: NOBODY, tokenizerHash: NOBODY };
-
-async function readRecipe(fileOrName: string): Promise<ResolvedRecipe> {
-  const path = existsSync(fileOrName) ? fileOrName : shippedRecipeFile(fileOrName);
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new SwarmError(
-      'RECIPE_NOT_FOUND',
-      `no recipe ${fileOrName}: name a file, or a shipped one (arrows, sums, sorting)`,
-      {},
-      { cause },
-    );
-  });
-  const template = parseRecipeText(text, extname(path) === '.json' ? 'json' : 'yaml');
-  const complete = completeRecipe(
-    { ...template, model: NO_MODEL },
-    { author: NOBODY, trainers: [NOBODY], model: NO_MODEL },
-  );
-  return resolveRecipe(parseRecipe(canonicalRecipe(complete)));
-}
 
 function tasksOf({ recipe }: ResolvedRecipe): WarmUpTask[] {
   if (recipe.tasks.some((task) => task.chat !== undefined)) {
@@ -242,9 +219,7 @@ Policy root: \`${policyRoot}\`
 
 /** @returns exit code */
 export async function runWarmUp(options: WarmUpOptions): Promise<number> {
-  if (Number.isNaN(options.learningRate))
-    throw new SwarmError('USAGE', '--learning-rate wants a positive number, such as 1e-3');
-  const recipe = await readRecipe(options.recipe);
+  const recipe = resolveUnsigned(await readRecipeSource(options.recipe), NO_MODEL);
   const configJson = await readFile(join(options.base, 'config.json'), 'utf8').catch((cause: unknown) => {
     throw new SwarmError(
       'MODEL_FILE_MISSING',

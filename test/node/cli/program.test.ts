@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { createProgram } from '../../../node/cli/program.ts';
+import { SHIPPED_RECIPES } from '../../../node/cli/shipped.ts';
 import { createStore } from '../../../node/store/store.ts';
 import { commandLines, parsedCommand } from '../../support/command-line.ts';
 import { runInProcess } from '../../support/run-program.ts';
@@ -72,6 +73,14 @@ test('help gives sizes with their units, and no default that says nothing', asyn
   }
 });
 
+test('help names every shipped recipe', async () => {
+  const files = await readdir('recipes', { recursive: true });
+  const shipped = files
+    .filter((file) => /^\w+.recipe\.yaml$/.test(file))
+    .map((file) => file.slice(0, -'/recipe.yaml'.length));
+  assert.deepEqual(SHIPPED_RECIPES.split(', ').sort(), shipped.sort());
+});
+
 test('what prints something can print JSON', () => {
   const plain = createProgram().commands.filter((c) => !c.options.some((option) => option.long === '--json'));
   // The demo is for the eye; --json-file gives its result.
@@ -102,6 +111,7 @@ test('wrong usage exits 2 and says how to get help', async () => {
     ['demo', '--nodes', '33'],
     ['demo', '--goal', '1.5'],
     ['warm-up', '--batch', 'x'],
+    ['warm-up', '--learning-rate', '0'],
     ['calibrate', '--threads', '1,x'],
     ['calibrate', '--lies', 'none-such'],
   ];
