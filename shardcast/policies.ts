@@ -2,8 +2,9 @@
 // Invariants: a folder under its root's name is whole and checked (written under another name, flushed, renamed);
 // what a crash left unfinished is removed at the start; a full disk leaves everything that was whole.
 
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDiskFull, syncFolder, writeFlushed } from '../node/protocol/disk.ts';
 import { SwarmError } from '../node/protocol/errors.ts';
 import type { PolicyFiles } from '../node/protocol/ports.ts';
 
@@ -41,33 +42,13 @@ export interface PolicyFolders {
 }
 
 function asDiskError(error: unknown, path: string): unknown {
-  const code = (error as NodeJS.ErrnoException | null)?.code;
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  if (error instanceof SwarmError || !isDiskFull(error)) return error;
   return new SwarmError(
     'DISK_FULL',
     `no space left while writing ${path}; free some or choose another --data-dir. Whole policies and shards are kept.`,
     { path },
     { cause: error },
   );
-}
-
-async function writeFlushed(path: string, parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<void> {
-  const handle = await open(path, 'w');
-  try {
-    for await (const part of parts) await handle.writeFile(part);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-async function flushDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** @param dir folder of the policies of one recipe; made when missing */
@@ -88,10 +69,10 @@ export function createPolicyFolders(dir: string): PolicyFolders {
       await writeFlushed(join(temporary, 'config.json'), [texts.config]);
       await writeFlushed(join(temporary, 'tokenizer.json'), [texts.tokenizer]);
       await writeFlushed(join(temporary, 'tokenizer_config.json'), [texts.tokenizerConfig]);
-      await flushDirectory(temporary);
+      await syncFolder(temporary);
       await rm(dirOf(policyRoot), { recursive: true, force: true });
       await rename(temporary, dirOf(policyRoot));
-      await flushDirectory(dir);
+      await syncFolder(dir);
     } catch (error) {
       await rm(temporary, { recursive: true, force: true });
       throw asDiskError(error, temporary);

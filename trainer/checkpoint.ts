@@ -5,10 +5,11 @@
 
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readSafetensors, safetensorsPieces } from '../node/model/safetensors.ts';
 import type { Weights } from '../node/model/weights.ts';
+import { isDiskFull, type OpenFile, syncFolder, writeFlushed } from '../node/protocol/disk.ts';
 import { errorText, SwarmError } from '../node/protocol/errors.ts';
 
 const FORMAT = 'murmuration-checkpoint-1';
@@ -63,32 +64,10 @@ interface StateFile {
   readonly sha256: Readonly<Record<string, string>>;
 }
 
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** How a file is opened for writing; tests give one on a disk that is full. */
-export type OpenFile = (path: string, flags: string) => Promise<FileHandle>;
-
 /** @returns hex SHA-256 of what was written */
-async function writeFlushed(openFile: OpenFile, path: string, pieces: Iterable<Uint8Array>): Promise<string> {
+async function writeHashed(openFile: OpenFile, path: string, pieces: Iterable<Uint8Array>): Promise<string> {
   const hash = createHash('sha256');
-  const handle = await openFile(path, 'w');
-  try {
-    for (const piece of pieces) {
-      const written = handle.writeFile(piece);
-      hash.update(piece); // while it is being written
-      await written;
-    }
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+  await writeFlushed(path, pieces, { openFile, meanwhile: (piece) => void hash.update(piece) });
   return hash.digest('hex');
 }
 
@@ -109,11 +88,11 @@ async function writeInto(openFile: OpenFile, folder: string, checkpoint: Checkpo
   const tensors = [checkpoint.weights, checkpoint.firstMoments, checkpoint.secondMoments];
   const sha256: Record<string, string> = {};
   for (const [index, file] of TENSOR_FILES.entries()) {
-    sha256[file] = await writeFlushed(openFile, join(folder, file), safetensorsPieces(tensors[index]!, 'F32'));
+    sha256[file] = await writeHashed(openFile, join(folder, file), safetensorsPieces(tensors[index]!, 'F32'));
   }
   const { meta, optimizerStep } = checkpoint;
   const state: StateFile = { format: FORMAT, meta, optimizerStep, sha256 };
-  await writeFlushed(openFile, join(folder, STATE_FILE), [Buffer.from(`${JSON.stringify(state, null, 2)}\n`)]);
+  await writeFlushed(join(folder, STATE_FILE), [`${JSON.stringify(state, null, 2)}\n`], { openFile });
   await syncFolder(folder);
 }
 
@@ -140,7 +119,7 @@ export async function saveCheckpoint(
     await rename(temporary, path);
     await syncFolder(dir);
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOSPC') throw cause;
+    if (!isDiskFull(cause)) throw cause;
     await rm(temporary, { recursive: true, force: true });
     throw new SwarmError(
       'DISK_FULL',

@@ -5,8 +5,9 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fetchModel, findCachedModel, type LocalModel } from '../model/hub/hub.ts';
 import { parseHubId, printHubId, requireHubId } from '../model/hub/hub-id.ts';
+import { errnoOf } from '../protocol/disk.ts';
 import { SwarmError } from '../protocol/errors.ts';
-import { diskError, errnoOf } from '../store/fs-error.ts';
+import { diskError } from '../store/fs-error.ts';
 import { megabytes, showProgress } from './progress.ts';
 
 /** A model as a command uses it. */

@@ -2,8 +2,9 @@
 // What leaves `loadModelFolder` is whole: exactly the tensors that the config requires, in shape, every value finite.
 
 import { createHash } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { writeFlushed } from '../protocol/disk.ts';
 import { toBf16Bits } from './bf16.ts';
 import { configHash, type ModelConfig, parseModelConfig } from './config.ts';
 import { createPolicyRootHash } from './policy-root.ts';
@@ -68,13 +69,7 @@ export async function writeFileWhole(path: string, bytes: Uint8Array | string): 
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    const handle = await open(temporary, 'w');
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFlushed(temporary, [bytes]);
     await rename(temporary, path);
   } catch (cause) {
     await rm(temporary, { force: true });

@@ -4,11 +4,12 @@
 
 import { dirname, join } from 'node:path';
 import { sha256, toHex } from '../protocol/bytes.ts';
+import { errnoOf } from '../protocol/disk.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { BlobStore, Logger } from '../protocol/ports.ts';
 import { blobFile, type DataDirLayout } from './data-dir.ts';
 import { type FileSystem, makeFolder, readIfThere, writeWhole } from './files.ts';
-import { diskError, errnoOf } from './fs-error.ts';
+import { diskError } from './fs-error.ts';
 
 const HASH = /^[0-9a-f]{64}$/;
 

@@ -4,8 +4,8 @@
 
 import { join } from 'node:path';
 import { fromUtf8, utf8 } from '../protocol/bytes.ts';
+import { errnoOf } from '../protocol/disk.ts';
 import { type FileSystem, NODE_FILE_SYSTEM, readIfThere, writeWhole } from './files.ts';
-import { errnoOf } from './fs-error.ts';
 
 export interface DataDirLayout {
   readonly dir: string;

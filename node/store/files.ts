@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { plainBytes } from '../protocol/bytes.ts';
-import { errnoOf } from './fs-error.ts';
+import { errnoOf, syncFolder } from '../protocol/disk.ts';
 
 /** What is used of node:fs/promises; tests give one that fails. */
 export type FileSystem = Pick<
@@ -37,21 +37,10 @@ export async function writeWhole(
     }
     await files.rename(temporary, path);
     // So that the new name survives a power failure too.
-    await syncFolder(files, dirname(path));
+    await syncFolder(dirname(path), files.open);
   } catch (error) {
     await files.rm(temporary, { force: true });
     throw error;
-  }
-}
-
-async function syncFolder(files: FileSystem, folder: string): Promise<void> {
-  // Windows cannot open folders, and needs no fsync of them.
-  if (process.platform === 'win32') return;
-  const handle = await files.open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -1,22 +1,8 @@
-// What a failed disk operation means to us. Source: errno names of POSIX, as node:fs gives them in `code`.
+// What a failed disk operation means to us.
 // Invariant: a full disk is always DISK_FULL, whichever call met it.
 
+import { errnoOf, isDiskFull } from '../protocol/disk.ts';
 import { errorText, SwarmError } from '../protocol/errors.ts';
-
-const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
-
-/** The errno name of an error of node:fs, or null. */
-export function errnoOf(error: unknown): string | null {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
-}
-
-function isFull(error: unknown): boolean {
-  const errno = errnoOf(error);
-  if (errno !== null && FULL.has(errno)) return true;
-  // LevelDB has no errno, only the text of strerror.
-  if (error instanceof Error && /no space left|quota exceeded|file too large/i.test(error.message)) return true;
-  return error instanceof Error && error.cause !== undefined && isFull(error.cause);
-}
 
 /**
  * The error to throw for a disk operation that failed: DISK_FULL, or DATA_DIR_UNUSABLE with the cause.
@@ -24,7 +10,7 @@ function isFull(error: unknown): boolean {
  */
 export function diskError(error: unknown, doing: string): SwarmError {
   if (error instanceof SwarmError) return error;
-  if (isFull(error)) {
+  if (isDiskFull(error)) {
     return new SwarmError(
       'DISK_FULL',
       `the disk is full: could not ${doing}; nothing that was whole is lost. Free some space, or lower --max-disk`,

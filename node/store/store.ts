@@ -3,13 +3,14 @@
 
 import { resolve } from 'node:path';
 import { Level } from 'level';
+import { errnoOf } from '../protocol/disk.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import type { Logger, Records } from '../protocol/ports.ts';
 import { type BlobFiles, createBlobFiles } from './blobs.ts';
 import { type DataDirLayout, dataDirLayout, runningNode, writePidFile } from './data-dir.ts';
 import { type FileSystem, makeFolder, NODE_FILE_SYSTEM } from './files.ts';
-import { diskError, errnoOf } from './fs-error.ts';
+import { diskError } from './fs-error.ts';
 import { loadIdentity } from './identity.ts';
 import { createRecords, type Database } from './records.ts';
 

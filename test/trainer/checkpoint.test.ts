@@ -5,14 +5,9 @@ import { cp, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { OpenFile } from '../../node/protocol/disk.ts';
 import { isSwarmError } from '../../node/protocol/errors.ts';
-import {
-  type Checkpoint,
-  newestCheckpoint,
-  type OpenFile,
-  readCheckpoint,
-  saveCheckpoint,
-} from '../../trainer/checkpoint.ts';
+import { type Checkpoint, newestCheckpoint, readCheckpoint, saveCheckpoint } from '../../trainer/checkpoint.ts';
 
 let dir: string;
 beforeEach(async () => {
@@ -106,21 +101,25 @@ test('a broken folder of the same step is replaced', async () => {
   assert.equal((await newestCheckpoint(dir))?.skipped.length, 0);
 });
 
-test('a full disk is named, leaves nothing half written and the checkpoint before', async () => {
-  await saveCheckpoint(dir, checkpointOf(1));
-  let freeBytes = 300;
-  const openFile: OpenFile = async (path, flags) => {
-    const handle = await open(path, flags);
-    const write = handle.writeFile.bind(handle);
-    handle.writeFile = async (data) => {
-      const bytes = Buffer.from(data as Uint8Array);
-      await write(bytes.subarray(0, freeBytes));
-      freeBytes -= bytes.length;
-      if (freeBytes < 0) throw Object.assign(new Error('no space left'), { code: 'ENOSPC' });
+for (const code of ['ENOSPC', 'EDQUOT']) {
+  test(`a full disk (${code}) is named, leaves nothing half written and the checkpoint before`, async () => {
+    await saveCheckpoint(dir, checkpointOf(1));
+    let freeBytes = 300;
+    const openFile: OpenFile = async (path, flags) => {
+      const handle = await open(path, flags);
+      const write = handle.writeFile.bind(handle);
+      handle.writeFile = async (data) => {
+        const bytes = Buffer.from(data as Uint8Array);
+        await write(bytes.subarray(0, freeBytes));
+        freeBytes -= bytes.length;
+        if (freeBytes < 0) throw Object.assign(new Error('injected'), { code });
+      };
+      return handle;
     };
-    return handle;
-  };
-  await assert.rejects(saveCheckpoint(dir, checkpointOf(2), 3, openFile), (error) => isSwarmError(error, 'DISK_FULL'));
-  assert.deepEqual(await readdir(dir), ['step-1']);
-  assert.equal((await newestCheckpoint(dir))?.checkpoint.meta.step, 1);
-});
+    await assert.rejects(saveCheckpoint(dir, checkpointOf(2), 3, openFile), (error) =>
+      isSwarmError(error, 'DISK_FULL'),
+    );
+    assert.deepEqual(await readdir(dir), ['step-1']);
+    assert.equal((await newestCheckpoint(dir))?.checkpoint.meta.step, 1);
+  });
+}

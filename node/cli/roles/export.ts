@@ -10,8 +10,9 @@ import { checkFolderPlace, writeFolderWhole } from '../../model/export/whole-fol
 import { policyRoot } from '../../model/policy-root.ts';
 import { parameterCount } from '../../model/weights.ts';
 import { toHex, utf8 } from '../../protocol/bytes.ts';
+import { errnoOf } from '../../protocol/disk.ts';
 import { SwarmError } from '../../protocol/errors.ts';
-import { diskError, errnoOf } from '../../store/fs-error.ts';
+import { diskError } from '../../store/fs-error.ts';
 import type { ExportOptions } from '../commands/export.ts';
 import { EXIT_OK } from '../exit-codes.ts';
 import type { KeptPolicy } from '../kept-policy.ts';
