@@ -1,10 +1,7 @@
 // Bodies of groups that have ended: kept for whoever checks them still, then deleted. Source: spec/wire.md "Counting".
 
-import { deleteBody } from '../node/protocol/body-blobs.ts';
+import { deleteBody, KEEP_BODY_STEPS } from '../node/protocol/body-blobs.ts';
 import type { BlobStore } from '../node/protocol/ports.ts';
-
-/** Bodies are kept maxLag + this many steps after their group's end. */
-const KEEP_STEPS = 2;
 
 export interface EndedBodies {
   /** @param policyStep the trainer's at the end of the body's group */
@@ -20,7 +17,7 @@ export function createEndedBodies(blobs: BlobStore, { maxLagSteps }: { readonly 
     note: (hashHex, policyStep) => void ends.set(hashHex, policyStep),
     async deleteOld(policyStep) {
       for (const [hashHex, end] of ends) {
-        if (policyStep - end <= maxLagSteps + KEEP_STEPS) continue;
+        if (policyStep - end <= maxLagSteps + KEEP_BODY_STEPS) continue;
         ends.delete(hashHex);
         await deleteBody(blobs, hashHex);
       }

@@ -12,7 +12,7 @@ export type FinalState = 'trained' | 'rejected' | 'stale' | 'dropped';
 const FINAL_STATES: readonly FinalState[] = ['trained', 'rejected', 'stale', 'dropped'];
 
 /** Steps after which rows leave the disk (spec/wire.md). */
-const KEEP_STEPS = 1_000;
+const KEEP_RECORD_STEPS = 1_000;
 
 /** Policy steps beyond maxLag for which rows stay in memory. */
 export const KEEP_ROW_STEPS = 16;
@@ -184,7 +184,7 @@ export function createLedger(records: Records, recipeIdHex: string): Ledger {
       const next: Base = { ...base, belowStep, states: { ...base.states }, reasons: { ...base.reasons } };
       for (const { groupId } of old) addTo(next, rows.get(groupId)!);
       const entries: [string, Uint8Array | null][] = [[baseKey, utf8(JSON.stringify(next))]];
-      for await (const [key] of records.entries({ gte: prefix, lt: prefix + padded(belowStep - KEEP_STEPS) })) {
+      for await (const [key] of records.entries({ gte: prefix, lt: prefix + padded(belowStep - KEEP_RECORD_STEPS) })) {
         entries.push([key, null]);
       }
       await flush(entries);

@@ -3,7 +3,7 @@
 // Invariants: every announced group gets exactly one answer here, published once, or waits; a group that is due for a check that was
 // not made is never accepted; trouble of our own is `ignore`, never `reject`.
 
-import { type DeletableBlobs, deleteBody } from '../node/protocol/body-blobs.ts';
+import { type DeletableBlobs, deleteBody, KEEP_BODY_STEPS } from '../node/protocol/body-blobs.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
@@ -40,8 +40,6 @@ import { createVerifierStandings, type VerifierStandings } from './verifier-stan
 
 /** How often time alone is looked at: lag, stalled lanes, secrets to show. */
 const TICK_MS = 500;
-/** Bodies are kept maxLag + this many steps (spec/wire.md "Counting"). */
-const KEEP_BODY_STEPS = 2;
 
 export interface VerifierComponents {
   readonly inbox: Inbox;

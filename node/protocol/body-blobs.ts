@@ -1,10 +1,13 @@
-// Deleting bodies of groups. Source: spec/wire.md "Counting".
+// How long bodies of groups are kept, and their deletion. Source: spec/wire.md "Counting".
 // An announcement names its body by any hash that its peer likes, be it that of a recipe or of a shard.
 // Invariant: nothing is deleted that is not a body.
 
 import { decodeBody } from './body.ts';
 import { isSwarmError } from './errors.ts';
 import type { BlobStore } from './ports.ts';
+
+/** Bodies are kept maxLag + this many steps (spec/wire.md "Counting"). */
+export const KEEP_BODY_STEPS = 2;
 
 /** The part of a blob store that deleting needs. */
 export type DeletableBlobs = Pick<BlobStore, 'has' | 'get' | 'delete'>;

@@ -6,6 +6,7 @@
 import { shownPrompt } from '../../recipes/prompt.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import { type ModelConfig, parseModelConfig } from '../model/config.ts';
+import { KEEP_BODY_STEPS } from '../protocol/body-blobs.ts';
 import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
 import type {
   BlobStore,
@@ -36,8 +37,6 @@ const MAX_GROUPS_PER_SECOND = 25;
 /** How often a worker with nothing to do looks for a new admission. */
 const IDLE_MS = 200;
 const RETRY_MS = 2_000;
-/** Steps after maxLag that bodies are kept (spec/wire.md "Counting"). */
-const KEEP_STEPS = 2;
 /** Weight of the newest batch in the tokens/s figure. */
 const RATE_ALPHA = 0.2;
 
@@ -234,7 +233,7 @@ class Worker implements RolloutWorker {
     this.#plannedStep = policy.policyStep;
     this.#nextSlot = this.#slots.used(policy.policyStep);
     const { maxLagSteps } = this.#init.recipe.recipe.staleness;
-    const old = await this.#slots.prune(policy.policyStep - maxLagSteps - KEEP_STEPS);
+    const old = await this.#slots.prune(policy.policyStep - maxLagSteps - KEEP_BODY_STEPS);
     for (const hashHex of old) await this.#components.blobs.delete(hashHex);
   }
 
