@@ -1,5 +1,7 @@
 // What arrived at a trainer's pool since it was last asked: groups accepted, useful or not.
 
+import { MILLION } from '../recipes/rewards/reward.ts';
+
 export interface Arrivals {
   readonly groups: number;
   readonly sequences: number;
@@ -15,7 +17,6 @@ export interface ArrivalCount {
   take(): Arrivals;
 }
 
-const MILLION = 1e6;
 const NONE: Arrivals = { groups: 0, sequences: 0, rewardSum: 0, tokens: 0 };
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 

@@ -1,5 +1,6 @@
 // What a step says of itself: every figure that spec/grpo.md "Staleness" wants logged, in one flat record.
 
+import { MILLION } from '../recipes/rewards/reward.ts';
 import type { Arrivals } from './arrivals.ts';
 import { lagOf } from './batch.ts';
 import type { UpdateMetrics } from './engine/engine.ts';
@@ -97,7 +98,6 @@ export function stepSeconds(ms: Readonly<Record<`${keyof StepSeconds}Ms`, number
   };
 }
 
-const MILLION = 1e6;
 const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
 const mean = (values: readonly number[]): number => (values.length === 0 ? 0 : total(values) / values.length);
 

@@ -10,6 +10,7 @@
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { isSwarmError } from '../node/protocol/errors.ts';
+import { MILLION } from '../recipes/rewards/reward.ts';
 import type { PolicySnapshot, TrainSequence, UpdateMetrics } from './engine/engine.ts';
 import { type Gathered, gatherBatch } from './gather.ts';
 import { advantages } from './grpo/advantages.ts';
@@ -23,8 +24,6 @@ import type { Publication } from './publication.ts';
 import type { LearnGroup, Replays } from './replay.ts';
 import { metaOf, nextState, type RunState } from './run-state.ts';
 import type { TrainerComponents, TrainerInit } from './trainer-ports.ts';
-
-const MILLION = 1e6;
 
 /** What a step works with. */
 export interface Run {

@@ -1,6 +1,7 @@
 // What can be known of the swarm from here: answers to the inspecting commands, as plain JSON values.
 // Works on a running node, on an observer, and on what a stopped node left; it reads and changes nothing.
 
+import { MILLION } from '../../recipes/rewards/reward.ts';
 import type { Tokenizer } from '../model/tokenizer.ts';
 import { decodeBody, type GroupBody } from '../protocol/body.ts';
 import { equalBytes, toHex } from '../protocol/bytes.ts';
@@ -57,7 +58,6 @@ export interface GroupEvidence {
 
 const DEFAULT_LIMIT = 20;
 const BODY_TIMEOUT_MS = 10_000;
-const MILLION = 1e6;
 
 /** Handlers by method name, for the control socket and for local use. */
 export function createInspector(components: InspectorComponents): InspectHandlers {

@@ -1,6 +1,7 @@
 // `murmur node`: one rollout worker on the newest open recipe, or another while that one gives nothing to do; its figures
 // told every two seconds.
 
+import { MILLION } from '../../../recipes/rewards/reward.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import type { Tokenizer } from '../../model/tokenizer.ts';
 import { SwarmError } from '../../protocol/errors.ts';
@@ -18,7 +19,6 @@ import { waitForTokenizer } from './tokenizer.ts';
 const TELL_EVERY_MS = 2_000;
 /** A recipe that gives nothing to do for so long is left for another: its trainer may be gone. */
 const STALLED_MS = 20_000;
-const MILLION = 1e6;
 
 export async function runNode(options: NodeOptions): Promise<number> {
   const alterWeights = options.alterWeights === undefined ? undefined : alteration(options);
