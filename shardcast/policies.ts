@@ -4,11 +4,11 @@
 
 import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { WEIGHTS_FILE } from '../node/model/weight-files.ts';
 import { isDiskFull, syncFolder, writeFlushed } from '../node/protocol/disk.ts';
 import { SwarmError } from '../node/protocol/errors.ts';
 import type { PolicyFiles } from '../node/protocol/ports.ts';
 
-export const WEIGHTS_FILE = 'model.safetensors';
 const TEMPORARY = '.tmp';
 
 /** The text files that make weights a model folder. */

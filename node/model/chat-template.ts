@@ -8,11 +8,11 @@
 // rendering, and its time as a second net. Not bounded: the memory that it takes within that time. It reaches no file,
 // network or JavaScript object.
 
-import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 import { errorText, SwarmError } from '../protocol/errors.ts';
 import { strftime } from './strftime.ts';
 import { rewriteStripCalls, STRIP_FUNCTIONS } from './strip-calls.ts';
+import { createTimeLimit, TimeLimitError } from './time-limit.ts';
 
 /** One turn; the roles are the template's to understand, usually system, user, assistant. */
 export interface ChatMessage {
@@ -104,24 +104,6 @@ function boundedInterpreter(environment: Environment): Interpreter {
   return interpreter;
 }
 
-type WithinTime = (render: () => string) => string;
-
-/** Runs what it is given and stops it after `timeoutMs`, wherever it is. */
-function createTimeLimit(timeoutMs: number): WithinTime {
-  const script = new Script('render()');
-  // A context of its own, made once: another for each rendering takes longer than the rendering (measured).
-  const context = createContext({});
-  return (render) => {
-    try {
-      context['render'] = render;
-      return script.runInContext(context, { timeout: timeoutMs }) as string;
-    } catch (error) {
-      const timedOut = (error as { code?: unknown } | null)?.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
-      throw failed(timedOut ? `it ran longer than ${timeoutMs} ms` : errorText(error), error);
-    }
-  };
-}
-
 /**
  * Makes a folder's chat template ready to use.
  * @param tokenizer its template and special tokens
@@ -144,7 +126,8 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
   } catch (cause) {
     throw failed(`it does not parse: ${errorText(cause)}`, cause);
   }
-  const withinTime = createTimeLimit(timeoutMs);
+  // Made once: another for each rendering takes longer than the rendering (measured).
+  const withinTime = createTimeLimit();
   return (messages, { addGenerationPrompt }) => {
     const variables = {
       ...specialTokens,
@@ -158,7 +141,12 @@ export function createChatTemplate(tokenizer: TemplateSource, init: ChatTemplate
       return typeof value === 'string' ? value : '';
     };
     if (messages.length === 0) throw failed('there are no messages');
-    const text = withinTime(render);
+    let text: string;
+    try {
+      text = withinTime(timeoutMs, render);
+    } catch (cause) {
+      throw failed(cause instanceof TimeLimitError ? `it ran longer than ${timeoutMs} ms` : errorText(cause), cause);
+    }
     if (text.length > MAX_TEXT_CHARS) throw failed(`its text has over ${MAX_TEXT_CHARS} characters`);
     return text;
   };

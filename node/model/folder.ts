@@ -11,10 +11,8 @@ import { createPolicyRootHash } from './policy-root.ts';
 import { writeSafetensors } from './safetensors.ts';
 import { parseJson, readSmall } from './small-files.ts';
 import { readTokenizerFiles } from './tokenizer-files.ts';
-import { readFolderWeights, readWeightsFile, visitFolderWeights } from './weight-files.ts';
+import { readFolderWeights, readWeightsFile, visitFolderWeights, WEIGHTS_FILE } from './weight-files.ts';
 import type { Weights } from './weights.ts';
-
-const WEIGHTS_FILE = 'model.safetensors';
 
 /** A model read into memory. */
 export interface ModelFolder {

@@ -11,8 +11,8 @@ import { openSafetensors, type SafetensorsFile, type TensorEntry } from './safet
 import { parseJson, readSmall } from './small-files.ts';
 import { namesInByteOrder, type Weights, type WeightTensor } from './weights.ts';
 
-const WEIGHTS_FILE = 'model.safetensors';
-const INDEX_FILE = 'model.safetensors.index.json';
+export const WEIGHTS_FILE = 'model.safetensors';
+export const INDEX_FILE = 'model.safetensors.index.json';
 const MAX_SHARDS = 4096;
 
 const EMBEDDING = 'model.embed_tokens.weight';

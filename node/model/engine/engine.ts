@@ -14,6 +14,7 @@ import {
   fromWireError,
 } from './messages.ts';
 import { describePlan } from './plan.ts';
+import { threadFile } from './thread-calls.ts';
 
 export interface PolicyEngineInit extends EngineLimits {
   readonly logger?: Logger;
@@ -25,11 +26,6 @@ interface Pending {
   readonly resolve: (value: never) => void;
   readonly reject: (error: SwarmError) => void;
   readonly onToken: ((drawn: DrawnToken) => void) | undefined;
-}
-
-/** The worker's entry lies beside this file, as .ts in development and as .js when built. */
-function ownWorkerEntry(): URL {
-  return new URL(import.meta.url.endsWith('.ts') ? './engine-worker.ts' : './engine-worker.js', import.meta.url);
 }
 
 /** V8 lets a thread's young heap grow to three times 16 MB, which an engine's garbage fills for nothing. */
@@ -56,7 +52,7 @@ export function createPolicyEngine(init: PolicyEngineInit): PolicyEngine {
     pending.clear();
   };
   const start = (): NonNullable<typeof running> => {
-    const worker = startThread(workerEntry ?? ownWorkerEntry(), {
+    const worker = startThread(workerEntry ?? threadFile(import.meta.url, 'engine-worker'), {
       workerData: limits,
       resourceLimits: RESOURCE_LIMITS,
     });

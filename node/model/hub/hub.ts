@@ -8,11 +8,12 @@ import { join } from 'node:path';
 import { isSwarmError, SwarmError } from '../../protocol/errors.ts';
 import { parseModelConfig } from '../config.ts';
 import { parseJson } from '../small-files.ts';
+import { INDEX_FILE, WEIGHTS_FILE } from '../weight-files.ts';
 import { type Environment, type HubCache, hubCacheDir, isThere, openHubCache } from './cache.ts';
 import { createHubClient, type HubClient, type HubFile, type HubModel } from './client.ts';
 import { downloadFile } from './download.ts';
 import { type HubId, isCommit, printHubId } from './hub-id.ts';
-import { CONFIG_FILE, INDEX_FILE, shardNames, textFiles, WEIGHTS_FILE, weightFiles } from './model-files.ts';
+import { CONFIG_FILE, shardNames, textFiles, weightFiles } from './model-files.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
 const PAUSE_MS = 500;

@@ -1,11 +1,10 @@
 // Which files of a model are needed: names only, so that what lies in a repository beside them is never fetched.
 
 import { SwarmError } from '../../protocol/errors.ts';
+import { INDEX_FILE, WEIGHTS_FILE } from '../weight-files.ts';
 import type { HubFile } from './client.ts';
 
 export const CONFIG_FILE = 'config.json';
-export const WEIGHTS_FILE = 'model.safetensors';
-export const INDEX_FILE = 'model.safetensors.index.json';
 const REQUIRED = [CONFIG_FILE, 'tokenizer.json', 'tokenizer_config.json'] as const;
 const OPTIONAL = [
   'generation_config.json',
