@@ -286,7 +286,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
       return;
     }
     const head = state.head()?.manifest.policyStep ?? null;
-    state.jump();
+    if (state.jump()) void reconsider();
     gapSinceMs = state.hasGap() ? clock.nowMs() : null;
     logger.warn(
       { from: head, to: state.head()?.manifest.policyStep ?? null },

@@ -262,7 +262,7 @@ function createFollow(components: FollowComponents): Participant['follow'] {
       components.emit({ event: 'policy', recipeId: id, policyStep: policy.policyStep, policyRoot: policy.policyRoot });
     });
     let forgetAt = 0;
-    const onManifest = (message: SignedMessage, scope: string | null): void => {
+    const onManifest = (_message: SignedMessage, scope: string | null): void => {
       if (scope !== id) return;
       book.heard(id, systemClock.nowMs());
       const newest = chain.announced();
@@ -275,9 +275,6 @@ function createFollow(components: FollowComponents): Participant['follow'] {
           .forgetBefore(id, policyStep - KEEP_RECORD_STEPS, maxKeptMessages(resolved.recipe))
           .catch((error: unknown) => logger.warn({ error: String(error) }, 'old messages were not deleted'));
       }
-      void inbox
-        .reconsider(id)
-        .catch((error: unknown) => logger.warn({ error: String(error), manifest: message.idHex }, 'reconsider failed'));
     };
     await chain.start();
     components.undo.push(() => chain.stop());

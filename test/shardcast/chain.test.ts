@@ -247,11 +247,15 @@ test('a manifest behind a gap waits for the ones between, and is followed when t
   const [zero, , , three] = s.trainer.inbox.published;
   await node.inbox.deliver(zero!, scope);
   await until(() => node.chain.ready()?.policyStep === 0, 'step 0');
+  let looksAgain = 0;
+  node.inbox.reconsider = async () => ++looksAgain;
   await node.inbox.deliver(three!, scope);
   await node.clock.advance(4_000);
   assert.equal(node.chain.announced()?.policyStep, 0);
+  assert.equal(looksAgain, 0);
   await node.clock.advance(2_000);
   await until(() => node.chain.ready()?.policyStep === 3, 'step 3');
+  assert.equal(looksAgain, 1, 'groups of step 3 may wait');
 });
 
 test('a manifest of another branch than the followed chain is not followed', async (t) => {
