@@ -46,7 +46,7 @@ export interface StepMetrics {
   readonly maskedShare: number;
   /** nats a token */
   readonly entropy: number;
-  readonly gradNorm: number;
+  readonly gradientNorm: number;
   readonly learningRate: number;
   readonly updates: number;
   readonly groups: number;
@@ -134,7 +134,7 @@ export function stepMetrics(facts: StepFacts): StepMetrics {
     clippedHighShare: overTokens(updates, (update) => update.clippedHighShare),
     maskedShare: overTokens(updates, (update) => update.maskedShare),
     entropy: overTokens(updates, (update) => update.entropy),
-    gradNorm: mean(updates.map((update) => update.gradNorm)),
+    gradientNorm: mean(updates.map((update) => update.gradientNorm)),
     learningRate: updates.at(-1)?.learningRate ?? 0,
     updates: updates.length,
     groups: groups.length,

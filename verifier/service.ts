@@ -33,8 +33,8 @@ import { createIntake, type Intake } from './intake.ts';
 import { createLedger, type Ledger } from './ledger.ts';
 import { createRefusedBodies } from './refused-bodies.ts';
 import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
-import { createReplayer } from './replayer.ts';
-import { createStepSecrets } from './secrets.ts';
+import { createReplayer, type Replayer } from './replayer.ts';
+import { createStepSecrets, type StepSecrets } from './secrets.ts';
 import { createStanding, type Standing } from './standing.ts';
 import { createVerifierStandings, type VerifierStandings } from './verifier-standing.ts';
 
@@ -172,8 +172,8 @@ interface Parts extends VerifierComponents {
   readonly intake: Intake;
   readonly loop: ReplayLoop;
   readonly standing: Standing;
-  readonly secrets: ReturnType<typeof createStepSecrets>;
-  readonly replayer: ReturnType<typeof createReplayer>;
+  readonly secrets: StepSecrets;
+  readonly replayer: Replayer;
   readonly init: VerifierInit;
 }
 

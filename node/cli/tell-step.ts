@@ -21,7 +21,7 @@ export function tellStep(emit: EmitEvent, metrics: StepMetrics, ignored: Readonl
     lagMax: metrics.lagMax,
     loss: metrics.loss,
     entropy: metrics.entropy,
-    gradientNorm: metrics.gradNorm,
+    gradientNorm: metrics.gradientNorm,
     essShare: metrics.essShare,
     meanLog2w: metrics.meanLog2w,
     klEstimate: metrics.klEstimate,

@@ -54,7 +54,7 @@ export function engineInit(
     },
     temperature: 1,
     optimizer: ADAMW_DEFAULTS,
-    schedule: { learningRate: 1e-6, warmupSteps: 0 },
+    schedule: { learningRate: 1e-6, warmUpSteps: 0 },
     clipNorm: 1,
     threads,
     ...more,

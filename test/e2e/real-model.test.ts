@@ -69,7 +69,7 @@ async function learns(dir: string, tokenCount: number, sequences: Sequences): Pr
     objective: { loss: 'aipo', lossSettings: {}, klCoef: 0, entropyCoef: 0, normalisation: 'token', maxNewTokens: 6 },
     ...{ temperature: 1, tokenCount, clipNorm: 1, threads: 2 },
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
-    schedule: { learningRate: 1e-5, warmupSteps: 0 },
+    schedule: { learningRate: 1e-5, warmUpSteps: 0 },
   });
   try {
     const worth = async (): Promise<number> => {
@@ -77,8 +77,8 @@ async function learns(dir: string, tokenCount: number, sequences: Sequences): Pr
       return sequences.reduce((sum, { advantage }, i) => sum + advantage * logprobs[i]!.reduce((a, b) => a + b, 0), 0);
     };
     const before = await worth();
-    const { gradNorm, klEstimate } = await trainer.update(sequences);
-    assert.ok(Number.isFinite(gradNorm) && gradNorm > 0);
+    const { gradientNorm, klEstimate } = await trainer.update(sequences);
+    assert.ok(Number.isFinite(gradientNorm) && gradientNorm > 0);
     assert.ok(Math.abs(klEstimate) < 1e-4, `what was generated is on policy: ${klEstimate}`);
     assert.ok((await worth()) > before);
   } finally {

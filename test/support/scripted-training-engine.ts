@@ -53,7 +53,7 @@ export function scriptedTrainingEngine(disk: TrainingDisk): ScriptedTrainingEngi
       return {
         loss: 0.5,
         entropy: 1,
-        gradNorm: 2,
+        gradientNorm: 2,
         klEstimate: 0,
         essShare: 1,
         meanLog2w: 0,

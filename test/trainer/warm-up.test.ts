@@ -100,7 +100,7 @@ const openTiny = (): Promise<TrainingEngine> =>
     objective: { loss: 'aipo', lossSettings: {}, klCoef: 0, entropyCoef: 0, normalisation: 'token', maxNewTokens: 8 },
     temperature: 1,
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
-    schedule: { learningRate: 1e-2, warmupSteps: 5 },
+    schedule: { learningRate: 1e-2, warmUpSteps: 5 },
     clipNorm: 1,
     threads: 1,
   });

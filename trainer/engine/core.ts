@@ -120,7 +120,7 @@ async function logprobsUnder(
 
 /** @returns the global norm of the gradients. @throws NON_FINITE_STEP */
 function finiteNorm({ learner }: Core, loss: number): number {
-  const gradNorm = globalNorm(learner.gradients);
+  const gradientNorm = globalNorm(learner.gradients);
   const step = learner.optimizerStep() + 1;
   if (!Number.isFinite(loss)) {
     throw new SwarmError('NON_FINITE_STEP', `the loss of optimizer step ${step} is ${loss}: the step was not taken`, {
@@ -128,7 +128,7 @@ function finiteNorm({ learner }: Core, loss: number): number {
       step,
     });
   }
-  if (!Number.isFinite(gradNorm)) {
+  if (!Number.isFinite(gradientNorm)) {
     const at = learner.gradients.findIndex((gradient) => !Number.isFinite(globalNorm([gradient])));
     const tensor = learner.parameters[at]?.name ?? 'all tensors together';
     throw new SwarmError(
@@ -137,14 +137,14 @@ function finiteNorm({ learner }: Core, loss: number): number {
       { what: 'gradient', step, tensor },
     );
   }
-  return gradNorm;
+  return gradientNorm;
 }
 
 /** Checks, clips and applies gradients. */
 function applyStep(core: Core, loss: number, learningRate: number): number {
-  const gradNorm = finiteNorm(core, loss);
-  core.learner.step(core.init.optimizer, learningRate, clipScale(gradNorm, core.init.clipNorm));
-  return gradNorm;
+  const gradientNorm = finiteNorm(core, loss);
+  core.learner.step(core.init.optimizer, learningRate, clipScale(gradientNorm, core.init.clipNorm));
+  return gradientNorm;
 }
 
 async function sft(core: Core, demonstrations: readonly SftSequence[]): ReturnType<TrainingEngine['sft']> {
@@ -157,8 +157,8 @@ async function sft(core: Core, demonstrations: readonly SftSequence[]): ReturnTy
     weights: { data: batch.mask.map((on) => on * weight), columns: batch.width },
   }));
   const learningRate = learningRateAt(core.init.schedule, core.learner.optimizerStep());
-  const gradNorm = applyStep(core, totals.scalars.loss!, learningRate);
-  return { loss: totals.scalars.loss!, gradNorm, learningRate, optimizerStep: core.learner.optimizerStep() };
+  const gradientNorm = applyStep(core, totals.scalars.loss!, learningRate);
+  return { loss: totals.scalars.loss!, gradientNorm, learningRate, optimizerStep: core.learner.optimizerStep() };
 }
 
 /** The policy gradient of a batch, left in the learner's sums. */
@@ -211,12 +211,12 @@ async function update(
   );
   const brake = core.init.slowWhenStale ? Math.sqrt(stale.essShare) : 1;
   const learningRate = learningRateAt(core.init.schedule, scheduleStep ?? core.learner.optimizerStep()) * brake;
-  const gradNorm = applyStep(core, totals.scalars.loss!, learningRate);
+  const gradientNorm = applyStep(core, totals.scalars.loss!, learningRate);
   const allWeight = sum(weights.map((weight, index) => weight * sequences[index]!.tokens.length));
   return {
     loss: totals.scalars.loss!,
     entropy: totals.entropySum / tokens,
-    gradNorm,
+    gradientNorm,
     ...stale,
     clippedLowShare: (totals.scalars.clipped_low ?? 0) / allWeight,
     clippedHighShare: (totals.scalars.clipped_high ?? 0) / allWeight,

@@ -67,7 +67,7 @@ export interface UpdateMetrics {
   readonly loss: number;
   readonly entropy: number;
   /** before clipping */
-  readonly gradNorm: number;
+  readonly gradientNorm: number;
   /** estimate of KL(μ‖π) */
   readonly klEstimate: number;
   readonly essShare: number;
@@ -86,7 +86,7 @@ export interface UpdateMetrics {
 export interface SftMetrics {
   /** mean cross entropy of the masked tokens, nats */
   readonly loss: number;
-  readonly gradNorm: number;
+  readonly gradientNorm: number;
   readonly learningRate: number;
   readonly optimizerStep: number;
 }

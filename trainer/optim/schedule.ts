@@ -5,8 +5,8 @@
 export interface Schedule {
   /** The rate after warm-up. */
   readonly learningRate: number;
-  /** Steps over which the rate rises linearly; step 0 already takes 1/warmupSteps of it. 0 or 1: no warm-up. */
-  readonly warmupSteps: number;
+  /** Steps over which the rate rises linearly; step 0 already takes 1/warmUpSteps of it. 0 or 1: no warm-up. */
+  readonly warmUpSteps: number;
   /** If given, the rate falls along a half cosine from the end of warm-up to `floor`·learningRate at this step. */
   readonly decaySteps?: number;
   /** Share of the rate that is left at the end of the decay; default 0. */
@@ -18,9 +18,9 @@ export interface Schedule {
  * @param step 0-based number of the optimizer step
  */
 export function learningRateAt(schedule: Schedule, step: number): number {
-  const { learningRate, warmupSteps, decaySteps, floor = 0 } = schedule;
-  if (step + 1 < warmupSteps) return (learningRate * (step + 1)) / warmupSteps;
+  const { learningRate, warmUpSteps, decaySteps, floor = 0 } = schedule;
+  if (step + 1 < warmUpSteps) return (learningRate * (step + 1)) / warmUpSteps;
   if (decaySteps === undefined) return learningRate;
-  const done = Math.min(1, Math.max(0, (step - warmupSteps) / Math.max(1, decaySteps - warmupSteps)));
+  const done = Math.min(1, Math.max(0, (step - warmUpSteps) / Math.max(1, decaySteps - warmUpSteps)));
   return learningRate * (floor + (1 - floor) * 0.5 * (1 + Math.cos(Math.PI * done)));
 }

@@ -291,7 +291,7 @@ function engineInit(recipe: ResolvedRecipe, { options, start, placement, tokeniz
     temperature: sampling.temperature,
     tokenCount: tokenizer.vocabSize,
     optimizer: { beta1: grpo.beta1, beta2: grpo.beta2, epsilon: grpo.epsilon, weightDecay: grpo.weightDecay },
-    schedule: { learningRate: grpo.learningRate, warmupSteps: grpo.warmUpSteps },
+    schedule: { learningRate: grpo.learningRate, warmUpSteps: grpo.warmUpSteps },
     clipNorm: grpo.clipNorm,
     slowWhenStale: grpo.slowWhenStale,
     ...(grpo.lora === undefined ? {} : { lora: grpo.lora }),

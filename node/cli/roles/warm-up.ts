@@ -91,7 +91,7 @@ async function openEngine({
     optimizer: ADAMW_DEFAULTS,
     schedule: {
       learningRate: options.learningRate,
-      warmupSteps: RATE_WARM_UP_STEPS,
+      warmUpSteps: RATE_WARM_UP_STEPS,
       decaySteps: totalSteps(phases),
       floor: RATE_FLOOR,
     },
@@ -105,9 +105,9 @@ function report(options: WarmUpOptions, line: object, text: string): void {
   process.stdout.write(options.json ? `${JSON.stringify(line)}\n` : `${text}\n`);
 }
 
-function progressText({ step, steps, meanLoss, gradNorm, stepMs }: WarmUpProgress): string {
+function progressText({ step, steps, meanLoss, gradientNorm, stepMs }: WarmUpProgress): string {
   const left = Math.round(((steps - step) * stepMs) / 1000);
-  return `step ${String(step).padStart(5)}/${steps}  loss ${meanLoss.toFixed(4)}  gradient ${gradNorm.toFixed(2)}  ${stepMs.toFixed(0)} ms a step  ${left} s left`;
+  return `step ${String(step).padStart(5)}/${steps}  loss ${meanLoss.toFixed(4)}  gradient ${gradientNorm.toFixed(2)}  ${stepMs.toFixed(0)} ms a step  ${left} s left`;
 }
 
 function runIdOf({ options, recipe, configJson, phases }: Setting): string {

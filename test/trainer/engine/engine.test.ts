@@ -19,7 +19,7 @@ const initOf = (change: Partial<TrainingEngineInit> = {}, loss: LossName = 'aipo
   objective: { loss, lossSettings: {}, klCoef, entropyCoef: 0, normalisation: 'token', maxNewTokens: 8 },
   temperature: 0.7,
   optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 },
-  schedule: { learningRate: 1e-2, warmupSteps: 0 },
+  schedule: { learningRate: 1e-2, warmUpSteps: 0 },
   clipNorm: 1,
   threads: 1,
   ...change,
@@ -81,7 +81,7 @@ test('the gradient of micro-batches is that of the batch, for every normalisatio
       await engine.close();
     }
     const [whole, parts] = steps as [(typeof steps)[0], (typeof steps)[0]];
-    for (const key of ['loss', 'gradNorm', 'entropy'] as const) {
+    for (const key of ['loss', 'gradientNorm', 'entropy'] as const) {
       assert.ok(
         Math.abs(whole[key] - parts[key]) < 1e-5 * Math.max(1, Math.abs(whole[key])),
         `${normalisation} ${key}`,
@@ -109,7 +109,7 @@ test('masked tokens add nothing: a mask and its opposite add up to the whole', a
 
 test('every loss raises what was good and lowers what was bad', async () => {
   for (const loss of Object.keys(LOSSES) as LossName[]) {
-    const engine = await openTrainingCore(initOf({ schedule: { learningRate: 1e-3, warmupSteps: 0 } }, loss));
+    const engine = await openTrainingCore(initOf({ schedule: { learningRate: 1e-3, warmUpSteps: 0 } }, loss));
     const sequences = await onPolicy(engine);
     const metrics = await engine.update(sequences);
     assert.ok(metrics.essShare > 0.999 && metrics.meanLog2w < 1e-9 && Math.abs(metrics.klEstimate) < 1e-6, loss);
@@ -126,7 +126,7 @@ test('every loss raises what was good and lowers what was bad', async () => {
 });
 
 test('with a KL term alone the weights are drawn back to the reference', async () => {
-  const engine = await openTrainingCore(initOf({ schedule: { learningRate: 3e-3, warmupSteps: 0 } }, 'aipo', 1));
+  const engine = await openTrainingCore(initOf({ schedule: { learningRate: 3e-3, warmUpSteps: 0 } }, 'aipo', 1));
   const reference = await engine.logprobs(completions());
   const pushed = await onPolicy(engine);
   for (let k = 0; k < 3; k++)
@@ -164,7 +164,7 @@ test('the reference of the KL term is the model that training began with, also a
 });
 
 test('an entropy bonus alone makes the policy less sure', async () => {
-  const init = initOf({ schedule: { learningRate: 3e-3, warmupSteps: 0 } });
+  const init = initOf({ schedule: { learningRate: 3e-3, warmUpSteps: 0 } });
   const engine = await openTrainingCore({ ...init, objective: { ...init.objective, entropyCoef: 0.1 } });
   const batch = (await onPolicy(engine)).map((sequence) => ({ ...sequence, advantage: 0 }));
   const first = await engine.update(batch);
@@ -204,7 +204,7 @@ test('a step that is not finite is named and changes nothing', async () => {
   assert.deepEqual(await weightsOf(engine), earlier);
   await engine.close();
   const reckless = await openTrainingCore(
-    initOf({ schedule: { learningRate: Number.POSITIVE_INFINITY, warmupSteps: 0 } }),
+    initOf({ schedule: { learningRate: Number.POSITIVE_INFINITY, warmUpSteps: 0 } }),
   );
   await assert.rejects(
     reckless.update(sequences),

@@ -27,7 +27,7 @@ const initOf = (change: Partial<TrainingEngineInit> = {}, entropyCoef = 0): Trai
   objective: { loss: 'gspo', lossSettings: {}, klCoef: 0, entropyCoef, normalisation: 'token', maxNewTokens: 8 },
   temperature: 0.8,
   optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0 },
-  schedule: { learningRate: 1e-3, warmupSteps: 0 },
+  schedule: { learningRate: 1e-3, warmUpSteps: 0 },
   clipNorm: 1,
   threads: 1,
   ...change,

@@ -33,7 +33,7 @@ function replay(vector: AdamwCase): void {
     const gradients = step.grads.map((gradient) => Float32Array.from(gradient));
     const norm = globalNorm(gradients);
     near([norm], [step.norm_before_clip], 1e-5);
-    const rate = learningRateAt({ learningRate: 0.01, warmupSteps: 3 }, k);
+    const rate = learningRateAt({ learningRate: 0.01, warmUpSteps: 3 }, k);
     near([rate], [step.lr], 1e-15);
     adamwUpdate(state, parameters, gradients, settings, rate, clipScale(norm, vector.clip_norm));
     step.after.forEach((after, i) => {
@@ -122,13 +122,13 @@ test('the norm of 3 and 4 over two tensors is 5, clipped to 1 by a factor of a f
 });
 
 test('the schedule warms up, then holds or falls to its floor', () => {
-  const schedule = { learningRate: 1, warmupSteps: 4 };
+  const schedule = { learningRate: 1, warmUpSteps: 4 };
   near(
     [0, 1, 2, 3, 4, 99].map((step) => learningRateAt(schedule, step)),
     [0.25, 0.5, 0.75, 1, 1, 1],
     1e-15,
   );
-  const cosine = { learningRate: 1, warmupSteps: 0, decaySteps: 10, floor: 0.2 };
+  const cosine = { learningRate: 1, warmUpSteps: 0, decaySteps: 10, floor: 0.2 };
   near(
     [0, 5, 10, 50].map((step) => learningRateAt(cosine, step)),
     [1, 0.6, 0.2, 0.2],

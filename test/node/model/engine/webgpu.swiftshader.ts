@@ -79,7 +79,7 @@ function trainOn(device: (typeof DEVICES)[number], { configJson }: RandomModel) 
     temperature: 0.7,
     tokenCount: 22,
     optimizer: { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.01 },
-    schedule: { learningRate: 1e-3, warmupSteps: 0 },
+    schedule: { learningRate: 1e-3, warmUpSteps: 0 },
     clipNorm: 1,
     microBatchTokens: 16,
     threads: 1,
@@ -191,7 +191,7 @@ onSwiftShader(import.meta.filename, () => {
       }),
     );
     for (const [k, metrics] of expected!.metrics.entries()) {
-      for (const name of ['loss', 'gradNorm', 'entropy', 'klEstimate'] as const) {
+      for (const name of ['loss', 'gradientNorm', 'entropy', 'klEstimate'] as const) {
         assert.ok(
           Math.abs(metrics[name] - found!.metrics[k]![name]) < 1e-4 * Math.max(1, Math.abs(metrics[name])),
           name,
