@@ -13,8 +13,9 @@ import { choosePlacement } from '../compute.ts';
 import type { FollowedRecipe } from '../participant.ts';
 import type { KnownRecipe } from '../recipe-book.ts';
 import { systemClock } from '../system.ts';
-import { type RoleContext, runRole, watchRecipes } from './role.ts';
+import { type RoleContext, runRole } from './role.ts';
 import { waitForTokenizer } from './tokenizer.ts';
+import { watchRecipes } from './watch-recipes.ts';
 
 const TELL_EVERY_MS = 2_000;
 /** A recipe that gives nothing to do for so long is left for another: its trainer may be gone. */

@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import type { RecipeModel } from '../../../recipes/sections.ts';
 import { toHex } from '../../protocol/bytes.ts';
-import { type ErrorCode, errorText, isSwarmError } from '../../protocol/errors.ts';
+import { errorText, isSwarmError } from '../../protocol/errors.ts';
 import { type ContinuationRequest, sayContinuation } from '../continuation.ts';
 import { type ControlHandler, controlSocketPath, serveControl } from '../control.ts';
 import { createReporter, type EmitEvent } from '../events.ts';
@@ -15,7 +15,6 @@ import { INSPECT_METHODS, type InspectMethod } from '../inspector.ts';
 import { endBySignal } from '../interrupt.ts';
 import type { NetworkOptions } from '../options.ts';
 import { createParticipant, type Participant } from '../participant.ts';
-import type { KnownRecipe } from '../recipe-book.ts';
 import { completeToBytes, readRecipeSource } from '../recipe-source.ts';
 import { createLogger, systemClock } from '../system.ts';
 
@@ -161,84 +160,4 @@ function submitHandler(participant: Participant): ControlHandler {
     const known = await participant.book.submit(bytes);
     return { recipeId: known.resolved.recipeIdHex, name: known.resolved.recipe.name, author };
   };
-}
-
-interface RecipeWatch {
-  /** id, its beginning, or name: only that recipe, open or not */
-  readonly wanted: string | undefined;
-  readonly onOpen: (known: KnownRecipe) => Promise<void>;
-  /** whether a recipe may be taken up while another still waits for its first policy. Default false */
-  readonly together?: boolean;
-  /** whether what is worked on gives nothing to do: another open recipe is taken up again then */
-  readonly isStalled?: () => boolean;
-}
-
-/** What a recipe and its model are and stay: trying again would cost the same again, and come to the same. */
-const MISFITS: readonly ErrorCode[] = [
-  'TOKENIZER_TOO_SLOW',
-  'RECIPE_INVALID',
-  'TEXT_NOT_ENCODABLE',
-  'CHAT_TEMPLATE_MISSING',
-  'CHAT_TEMPLATE_FAILED',
-];
-
-/** Calls `onOpen` for recipes as they become known and open, and fit their model. */
-export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
-  const { book, logger } = context.participant;
-  const { wanted, onOpen, together = false, isStalled = () => false } = init;
-  const starting: Promise<void>[] = [];
-  const taken = new Set<string>();
-  /** never taken up again */
-  const refused = new Set<string>();
-  let newest: string | null = null;
-  const take = async (known: KnownRecipe): Promise<void> => {
-    const id = known.resolved.recipeIdHex;
-    const before = newest;
-    taken.add(id);
-    newest = id;
-    context.emit({ event: 'recipe', recipeId: id, name: known.resolved.recipe.name, state: 'working' });
-    await onOpen(known).catch((error: unknown) => {
-      newest = before;
-      if (isSwarmError(error, ...MISFITS)) {
-        refused.add(id);
-        logger.error({ recipeId: id, error: errorText(error) }, 'left a recipe for good');
-        return;
-      }
-      taken.delete(id);
-      logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
-    });
-  };
-  const look = async (): Promise<void> => {
-    if (wanted !== undefined) {
-      const known = book.find(wanted);
-      if (known !== undefined && !taken.has(known.resolved.recipeIdHex)) await take(known);
-      return;
-    }
-    const open = book.list().filter(({ resolved }) => book.isOpen(resolved.recipeIdHex));
-    const fresh = open.filter(({ resolved }) => !taken.has(resolved.recipeIdHex));
-    for (const known of fresh) {
-      const start = take(known);
-      if (together) starting.push(start);
-      else await start;
-    }
-    if (fresh.length > 0 || !isStalled()) return;
-    const other = lastHeard(
-      open.filter(({ resolved: { recipeIdHex } }) => recipeIdHex !== newest && !refused.has(recipeIdHex)),
-    );
-    if (other !== undefined) await take(other);
-  };
-  let turn = Promise.resolve();
-  const timer = setInterval(() => {
-    turn = turn.then(look);
-  }, 500);
-  context.onStop(async () => {
-    clearInterval(timer);
-    await turn;
-    await Promise.all(starting);
-  });
-}
-
-/** The recipe whose trainers were heard of last. */
-function lastHeard(recipes: readonly KnownRecipe[]): KnownRecipe | undefined {
-  return [...recipes].sort((a, b) => b.lastHeardMs - a.lastHeardMs)[0];
 }

@@ -36,7 +36,7 @@ import { type StartModel, startModel } from '../start-model.ts';
 import { systemClock } from '../system.ts';
 import { describeProvision, tellStep, toGroupCounts } from '../tell-step.ts';
 import { endThread, type RoleContext, runRole } from './role.ts';
-import { shownVerifiers, standingRows, startVerifier } from './verify.ts';
+import { shownVerifiers, standingRows, startVerifier } from './verifier.ts';
 
 /** What is fixed for this trainer, whichever recipe it trains. */
 interface TrainerHost {

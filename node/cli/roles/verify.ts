@@ -1,23 +1,14 @@
-// `murmur verify`: one verifier for each open recipe, sharing an engine; what it rejects is told as it happens.
+// `murmur verify`: one verifier for each open recipe, sharing an engine.
 
-import { createReplayChecker, type ReplayChecker } from '../../../verifier/checker.ts';
-import { createVerifier, type Verifier } from '../../../verifier/service.ts';
-import { parseModelConfig } from '../../model/config.ts';
+import { createReplayChecker } from '../../../verifier/checker.ts';
+import type { Verifier } from '../../../verifier/service.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
-import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
-import { toHex } from '../../protocol/bytes.ts';
-import type { Evidence } from '../../protocol/check.ts';
-import { SwarmError } from '../../protocol/errors.ts';
-import { peerIdStringOf } from '../../protocol/keys.ts';
-import { decodeVerdict } from '../../protocol/verdict.ts';
+import { shareEngine } from '../../model/engine/shared.ts';
 import type { VerifyOptions } from '../commands/verify.ts';
 import { choosePlacement } from '../compute.ts';
-import type { Row } from '../inspector.ts';
-import type { FollowedRecipe } from '../participant.ts';
-import { systemClock, systemRandom } from '../system.ts';
-import { cell } from '../table.ts';
-import { type RoleContext, runRole, watchRecipes } from './role.ts';
-import { waitForTokenizer } from './tokenizer.ts';
+import { type RoleContext, runRole } from './role.ts';
+import { shownVerifiers, standingRows, startVerifier, type VerifierWorkers } from './verifier.ts';
+import { watchRecipes } from './watch-recipes.ts';
 
 const TELL_EVERY_MS = 2_000;
 
@@ -57,100 +48,6 @@ export async function runVerify(options: VerifyOptions): Promise<number> {
   });
 }
 
-/** What the verifiers of one process share. */
-export interface VerifierWorkers {
-  readonly engine: SharedEngine;
-  readonly checker: ReplayChecker;
-}
-
-/** Starts the verifier of one recipe, with policies of its own in the engine, and tells its rejections and quarantines. */
-export async function startVerifier(
-  context: RoleContext,
-  workers: VerifierWorkers,
-  followed: FollowedRecipe,
-): Promise<Verifier> {
-  const { participant, signal } = context;
-  const tokenizer = await waitForTokenizer(followed, signal);
-  const ready = followed.chain.ready();
-  const files = ready === null ? null : await followed.chain.files(ready.policyRoot);
-  if (files === null)
-    throw new SwarmError('POLICY_NOT_LOADED', 'the policy went away while the verifier started; it is tried again');
-  const config = parseModelConfig(JSON.parse(files.configJson));
-  const recipe = followed.known.resolved;
-  const engine = workers.engine.user();
-  const verifier = createVerifier(
-    {
-      inbox: participant.inbox,
-      blobs: participant.fetcher,
-      store: participant.store.blobs,
-      chain: followed.chain,
-      engine,
-      checker: workers.checker,
-      records: participant.store.records(`verifier-${recipe.recipeIdHex}`),
-      clock: systemClock,
-      random: systemRandom,
-      logger: participant.logger,
-      tokenizer,
-    },
-    {
-      recipe,
-      peerId: participant.keyPair.peerIdString,
-      modelVocabulary: config.vocabSize,
-      hiddenSize: config.hiddenSize,
-    },
-  );
-  context.onStop(tellRejections(context, verifier, recipe.recipeIdHex));
-  await verifier.start();
-  return {
-    ...verifier,
-    async stop() {
-      await verifier.stop();
-      // At the end of the role the engine closes with all its policies.
-      if (!signal.aborted) await engine.close();
-    },
-  };
-}
-
-function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: string): () => void {
-  const { participant, emit } = context;
-  const told = new Set<string>();
-  const judged = new Map<string, number>();
-  return participant.inbox.on('verdict', (message, scope) => {
-    if (scope !== recipeIdHex || message.peerIdString !== participant.keyPair.peerIdString) return;
-    const verdict = decodeVerdict(message.payload);
-    // What is ignored was not judged: a caught peer's groups that wait, above all.
-    if (verdict.answer === 'ignore') return;
-    const peerId = peerIdStringOf(verdict.peerId);
-    const judgedOfPeer = (judged.get(peerId) ?? 0) + 1;
-    judged.set(peerId, judgedOfPeer);
-    if (verdict.answer !== 'reject') return;
-    emit({
-      event: 'rejected',
-      peerId,
-      groupId: toHex(verdict.groupId),
-      slot: verdict.slot,
-      policyStep: verdict.policyStep,
-      code: verdict.code ?? 'INTERNAL',
-      why: describeEvidence(verdict.evidence),
-      judgedOfPeer,
-    });
-    // Standing is settled with the verdict; look at it once this event has been told.
-    setTimeout(() => {
-      const standing = verifier.stats().peers.find((each) => each.peer === peerId);
-      const until = standing?.quarantinedUntilStep ?? null;
-      if (until === null || told.has(`${peerId} ${until}`)) return;
-      told.add(`${peerId} ${until}`);
-      emit({ event: 'quarantined', peerId, untilStep: until, judgedOfPeer: judged.get(peerId) ?? judgedOfPeer });
-    }, 250).unref();
-  });
-}
-
-function describeEvidence(evidence: Evidence | undefined): string {
-  if (evidence === undefined) return 'no numbers apply';
-  const { note, ...numbers } = evidence;
-  return note === undefined ? cell(numbers) : `${cell(numbers)} (${note})`.trimStart();
-}
-
 function sum(counts: Readonly<Record<string, number>>): number {
   return Object.values(counts).reduce((a, b) => a + b, 0);
 }
@@ -175,26 +72,4 @@ function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifi
     context.emit({ event: 'verdicts', ...figures });
   }, TELL_EVERY_MS);
   context.onStop(() => clearInterval(timer));
-}
-
-/** A row a recipe for `murmur status`. */
-export function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
-  return [...verifiers].map(([recipeId, verifier]) => {
-    const { peers: _peers, ...figures } = verifier.stats();
-    return { recipeId, ...figures, othersRejections: verifier.doubts() };
-  });
-}
-
-/** Standing by peer, as one who makes groups and as one who judges them, over all recipes that are verified here. */
-export function standingRows(verifiers: ReadonlyMap<string, Verifier>): ReadonlyMap<string, Row> {
-  const rows = new Map<string, Row>();
-  for (const verifier of verifiers.values()) {
-    for (const { peer, ...standing } of verifier.stats().peers) rows.set(peer, { ...standing });
-  }
-  for (const verifier of verifiers.values()) {
-    for (const { verifier: peer, ...asVerifier } of verifier.verifiers.all()) {
-      rows.set(peer, { ...rows.get(peer), asVerifier });
-    }
-  }
-  return rows;
 }

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KnownRecipe } from '../../../node/cli/recipe-book.ts';
-import { type RoleContext, watchRecipes } from '../../../node/cli/roles/role.ts';
+import type { RoleContext } from '../../../node/cli/roles/role.ts';
+import { watchRecipes } from '../../../node/cli/roles/watch-recipes.ts';
 import { SwarmError } from '../../../node/protocol/errors.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 import { until } from '../../support/until.ts';
