@@ -46,7 +46,7 @@ export async function createNetwork(
   const exchange = createPeerExchange({ host, requests, clock, logger });
   const servers = [
     createBlobServer({ host, requests, blobs, clock }, init),
-    createSyncServer({ requests, inbox }, { floorStep: init.floorStep ?? (() => null) }),
+    createSyncServer({ requests, inbox, clock }, { floorStep: init.floorStep ?? (() => null) }),
   ];
   return {
     host,

@@ -32,6 +32,7 @@ import { canonicalRecipe, parseRecipe } from '../../../recipes/schema.ts';
 import { rootOfWeights } from '../../../shardcast/weights.ts';
 import { decodeProofs, proveCompletion } from '../../../verifier/toploc/completion.ts';
 import { MESSAGE_CODECS, type MessageCodec } from '../codecs.ts';
+import { fakeClock } from '../fake-clock.ts';
 import { randomModel } from '../random-model.ts';
 import { madeUpHex, shippedSource } from '../recipe-sources.ts';
 import { joined, type Mutator, mutateBytes, mutateProtobuf } from './mutate.ts';
@@ -161,7 +162,7 @@ function syncHandler(): Handler {
     unserve: async () => undefined,
     ask: async () => Promise.reject(new SwarmError('INTERNAL', 'asks nobody')),
   };
-  void createSyncServer({ requests, inbox }, { floorStep: () => 3 }).start();
+  void createSyncServer({ requests, inbox, clock: fakeClock() }, { floorStep: () => 3 }).start();
   return handlers[0]!;
 }
 
