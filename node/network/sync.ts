@@ -1,12 +1,13 @@
 // Learns the past: asks peers for stored messages when they connect, when a recipe is followed, and now and then.
 // Source: spec/wire.md "Streams": asked of two peers at connect and after every reconnect, each item checked as if gossiped.
-// Invariants: pages of one peer and recipe are taken in order, one at a time; a peer's cursor dies with its connection.
+// Invariants: pages of one peer are taken in order, one at a time, and no peer waits for another; a turn of a peer waits for
+// its answers a minute at most, and the next one goes on where it ended; a peer's cursor dies with its connection.
 
-import { fromHex } from '../protocol/bytes.ts';
+import { equalBytes, fromHex } from '../protocol/bytes.ts';
 import { errorText, isSwarmError } from '../protocol/errors.ts';
 import { SYNC_PAGE_MAX_BYTES } from '../protocol/limits.ts';
 import type { Clock, Logger, PeerIdString, Startable } from '../protocol/ports.ts';
-import { decodeSyncAnswer, encodeSyncRequest } from '../protocol/streams.ts';
+import { decodeSyncAnswer, encodeSyncRequest, type SyncAnswer } from '../protocol/streams.ts';
 import { SYNC_PROTOCOL } from '../protocol/topics.ts';
 import type { Host } from './host.ts';
 import type { NetworkInbox } from './inbox.ts';
@@ -20,6 +21,8 @@ const SECOND_LOOK_MS = 3_000;
 const INTERVAL_MS = 30_000;
 const PAGE_TIMEOUT_MS = 30_000;
 const MAX_PAGES = 64;
+/** What one turn of a peer may wait for its answers, all pages and recipes together. Our own: two pages of the slowest. */
+const TURN_WAIT_MS = 60_000;
 /** What was parked meanwhile is looked at again after its manifests had time to be taken in. */
 const RECONSIDER_MS = 500;
 
@@ -43,25 +46,30 @@ export function createSync(components: SyncComponents, init: { readonly interval
   const cursors = new Map<string, Uint8Array>();
   const asked = new Set<PeerIdString>();
   const running = new Set<Promise<void>>();
-  let turn: Promise<void> = Promise.resolve();
+  const turns = new Map<PeerIdString, Promise<void>>();
   let unlisten: (() => void)[] = [];
 
-  /** One after another: checking what comes is work for this machine. */
+  /** Turns of one peer come one after another; a peer that answers late holds up nobody else. */
   function queue(peer: PeerIdString, scopes: () => readonly (string | null)[]): Promise<void> {
-    turn = turn.then(async () => {
+    const before = turns.get(peer) ?? Promise.resolve();
+    const mine = before.then(async () => {
+      const patience: Patience = { leftMs: TURN_WAIT_MS };
       for (const scope of scopes()) {
-        if (stopping.signal.aborted || !host.peers.connected().includes(peer)) return;
-        await pull(peer, scope);
+        if (stopping.signal.aborted || !host.peers.connected().includes(peer)) break;
+        await pull(peer, scope, patience);
       }
+      if (turns.get(peer) === mine) turns.delete(peer);
     });
-    return turn;
+    turns.set(peer, mine);
+    return mine;
   }
 
-  async function pull(peer: PeerIdString, scope: string | null): Promise<void> {
+  async function pull(peer: PeerIdString, scope: string | null, patience: Patience): Promise<void> {
     const name = `${peer} ${scope ?? ''}`;
+    const from = cursors.get(name) ?? new Uint8Array(0);
+    const keep = (cursor: Uint8Array): void => void cursors.set(name, cursor);
     try {
-      const cursor = await pullPages(components, peer, scope, cursors.get(name) ?? new Uint8Array(0), stopping.signal);
-      cursors.set(name, cursor);
+      await pullPages(components, { peer, scope, from, keep, patience, signal: stopping.signal });
     } catch (error) {
       if (stopping.signal.aborted) return;
       if (isSwarmError(error, 'MALFORMED', 'TOO_LARGE')) host.standing.penalize(peer, 'oversized answer');
@@ -94,7 +102,7 @@ export function createSync(components: SyncComponents, init: { readonly interval
   async function upkeep(): Promise<void> {
     while (!stopping.signal.aborted) {
       await clock.sleep(init.intervalMs ?? INTERVAL_MS, stopping.signal);
-      const peers = host.peers.connected();
+      const peers = host.peers.connected().filter((peer) => !turns.has(peer));
       const peer = peers[Math.floor(Math.random() * peers.length)];
       if (peer !== undefined && !stopping.signal.aborted) await queue(peer, everything);
     }
@@ -126,35 +134,57 @@ export function createSync(components: SyncComponents, init: { readonly interval
   };
 }
 
-/** All pages from a cursor on; returns where to go on next time. */
-async function pullPages(
-  components: SyncComponents,
-  peer: PeerIdString,
-  scope: string | null,
-  from: Uint8Array,
-  signal: AbortSignal,
-): Promise<Uint8Array> {
-  const { requests, inbox, clock } = components;
-  const recipeId = scope === null ? null : fromHex(scope, 32);
-  let cursor = from;
+interface Patience {
+  leftMs: number;
+}
+
+interface Pull {
+  readonly peer: PeerIdString;
+  readonly scope: string | null;
+  readonly from: Uint8Array;
+  /** told where to go on next time, after each page */
+  readonly keep: (cursor: Uint8Array) => void;
+  readonly patience: Patience;
+  readonly signal: AbortSignal;
+}
+
+/** All pages from a cursor on, until the peer has no more or patience ends. */
+async function pullPages(components: SyncComponents, pull: Pull): Promise<void> {
+  const { inbox, clock } = components;
+  const { peer, scope, signal } = pull;
+  let cursor = pull.from;
   let isComplete = true;
   let hasParked = false;
-  for (let page = 0; page < MAX_PAGES; page++) {
-    const request = encodeSyncRequest({ recipeId, cursor });
-    const limits = { maxAnswerBytes: SYNC_PAGE_MAX_BYTES, timeoutMs: PAGE_TIMEOUT_MS, signal };
-    const answer = decodeSyncAnswer(await requests.ask(peer, SYNC_PROTOCOL, request, limits));
+  for (let page = 0; page < MAX_PAGES && pull.patience.leftMs > 0; page++) {
+    const answer = await askPage(components, pull, cursor);
     if (answer.status !== 'ok') break;
     for (const envelope of answer.envelopes) {
       const checked = await inbox.receive(envelope, scope, { peer, via: 'sync' });
       if (checked.answer === 'ignore' && checked.code === 'TOO_MANY_PARKED') isComplete = false;
       if (checked.answer === 'ignore' && checked.code !== 'DUPLICATE') hasParked = true;
     }
-    if (answer.nextCursor.length === 0) break;
+    // An empty page may still lead on: what the peer looked at lay under its floor.
+    if (answer.nextCursor.length === 0 || equalBytes(answer.nextCursor, cursor)) break;
     cursor = answer.nextCursor;
+    if (isComplete) pull.keep(cursor);
   }
   if (hasParked && inbox.parkedCount() > 0) {
     await clock.sleep(RECONSIDER_MS, signal);
     await inbox.reconsider(scope);
   }
-  return isComplete ? cursor : from;
+}
+
+/** One page; the wait for it is taken from the turn's patience. */
+async function askPage(components: SyncComponents, pull: Pull, cursor: Uint8Array): Promise<SyncAnswer> {
+  const { requests, clock } = components;
+  const { peer, scope, patience, signal } = pull;
+  const request = encodeSyncRequest({ recipeId: scope === null ? null : fromHex(scope, 32), cursor });
+  const timeoutMs = Math.min(PAGE_TIMEOUT_MS, patience.leftMs);
+  const askedAtMs = clock.nowMs();
+  try {
+    const limits = { maxAnswerBytes: SYNC_PAGE_MAX_BYTES, timeoutMs, signal };
+    return decodeSyncAnswer(await requests.ask(peer, SYNC_PROTOCOL, request, limits));
+  } finally {
+    patience.leftMs -= clock.nowMs() - askedAtMs;
+  }
 }
