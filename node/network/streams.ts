@@ -1,20 +1,28 @@
 // Request and answer over libp2p streams: one stream a request, one message each way, limits on everything.
 // Source: design.md "Simplest that is right: bounded pull"; spec/wire.md "Streams".
-// Invariants: every wait has a deadline that slow dripping does not move; streams per peer and in all are bounded;
-// a stream is always closed or aborted when its request is over.
+// Invariants: every wait has a deadline that slow dripping does not move; streams per peer and in all are bounded, those without
+// a request yet apart, so that they take no places of requests; a stream is always closed or aborted when its request is over;
+// we ask one peer for no more at once than it would answer.
 
 import type { Connection, Stream } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
 import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
+import { BLOB_PROTOCOL } from '../protocol/topics.ts';
 import { readFrame, writeFrame } from './frames.ts';
 import type { Host } from './host.ts';
+import { createIdleStreams } from './idle-streams.ts';
 import { createRateLimiter, type Rate } from './rate-limit.ts';
 
-/** Streams one peer may have open at once, by protocol. */
+/** Requests of one peer answered at once over all protocols, and as many of its streams held without a request. Our own. */
 const MAX_STREAMS_PER_PEER = 8;
-/** Requests answered at once, of all peers and protocols. */
+/** Requests answered at once, of all peers and protocols. Our own. */
 const MAX_SERVED_AT_ONCE = 64;
+/** Streams held without a request, of all peers and protocols. Our own. */
+const MAX_IDLE_STREAMS = 256;
+/** Of our own at one peer: bodies, and each of the three other protocols. Together MAX_STREAMS_PER_PEER. */
+const BLOBS_ASKED_AT_ONCE = 5;
+const OTHERS_ASKED_AT_ONCE = 1;
 /** A request is small: it must be here soon. */
 const REQUEST_TIMEOUT_MS = 10_000;
 /** 1 MiB at 35 kB/s. */
@@ -56,21 +64,33 @@ export function createRequests(components: {
 }): Requests {
   const { host } = components;
   const gates = new Map<string, Gate>();
-  const served = { now: 0 };
+  const idle = createIdleStreams({ maxPerPeer: MAX_STREAMS_PER_PEER, max: MAX_IDLE_STREAMS });
+  const served = createCount();
+
+  /** The request of a stream, which is idle until it is here. */
+  async function read(stream: Stream, peer: PeerIdString, maxBytes: number): Promise<Uint8Array> {
+    idle.enter(peer, stream);
+    try {
+      return await readFrame(stream, maxBytes, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+    } finally {
+      idle.leave(peer, stream);
+    }
+  }
+
   return {
     async serve(protocol, handler, init) {
       const limiter = createRateLimiter(components.clock, init.rate ?? REQUEST_RATE);
       const answer = async (stream: Stream, connection: Connection): Promise<void> => {
         const peer = connection.remotePeer.toString();
-        const isAllowed = served.now < MAX_SERVED_AT_ONCE && limiter.take(peer);
-        served.now++;
+        const isInRate = limiter.take(peer);
         try {
-          await serveOne(stream, peer, isAllowed ? handler : async () => init.busy, init);
-          if (!isAllowed) host.peers.count(peer, 'requestsRefused');
+          const request = await read(stream, peer, init.maxRequestBytes);
+          const isRoom = served.total() < MAX_SERVED_AT_ONCE && served.of(peer) < MAX_STREAMS_PER_PEER;
+          if (isInRate && isRoom) return await served.during(peer, () => answerOne(stream, peer, request, handler));
+          host.peers.count(peer, 'requestsRefused');
+          await answerOne(stream, peer, request, async () => init.busy);
         } catch (error) {
           onServeError(components, stream, peer, protocol, error);
-        } finally {
-          served.now--;
         }
       };
       await host.libp2p.handle(protocol, answer, { maxInboundStreams: MAX_STREAMS_PER_PEER });
@@ -80,7 +100,8 @@ export function createRequests(components: {
       const timeout = AbortSignal.timeout(options.timeoutMs);
       const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
       const name = `${protocol} ${peer}`;
-      const gate = gates.get(name) ?? createGate(MAX_STREAMS_PER_PEER);
+      const gate =
+        gates.get(name) ?? createGate(protocol === BLOB_PROTOCOL ? BLOBS_ASKED_AT_ONCE : OTHERS_ASKED_AT_ONCE);
       gates.set(name, gate);
       try {
         await gate.enter(signal);
@@ -98,8 +119,7 @@ export function createRequests(components: {
   };
 }
 
-async function serveOne(stream: Stream, peer: PeerIdString, handler: Handler, init: ServeInit): Promise<void> {
-  const request = await readFrame(stream, init.maxRequestBytes, AbortSignal.timeout(REQUEST_TIMEOUT_MS));
+async function answerOne(stream: Stream, peer: PeerIdString, request: Uint8Array, handler: Handler): Promise<void> {
   const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
   await writeFrame(stream, await handler(request, peer, signal), signal);
 }
@@ -166,6 +186,34 @@ function askError(
     });
   }
   return new SwarmError('PEER_UNREACHABLE', `cannot reach peer ${peer}: ${errorText(error)}`, detail, { cause: error });
+}
+
+interface Count {
+  total(): number;
+  of(peer: PeerIdString): number;
+  /** counts one of a peer's while the work goes on */
+  during(peer: PeerIdString, work: () => Promise<void>): Promise<void>;
+}
+
+function createCount(): Count {
+  const counts = new Map<PeerIdString, number>();
+  const of = (peer: PeerIdString): number => counts.get(peer) ?? 0;
+  let total = 0;
+  return {
+    total: () => total,
+    of,
+    async during(peer, work) {
+      total++;
+      counts.set(peer, of(peer) + 1);
+      try {
+        await work();
+      } finally {
+        total--;
+        if (of(peer) === 1) counts.delete(peer);
+        else counts.set(peer, of(peer) - 1);
+      }
+    },
+  };
 }
 
 interface Gate {

@@ -1,0 +1,103 @@
+// A liar that takes places and does nothing with them: streams without a request, answers that it does not wait for to end.
+// Real hosts on 127.0.0.1; an honest node is served meanwhile.
+
+import assert from 'node:assert/strict';
+import { afterEach, describe, it } from 'node:test';
+import type { Stream } from '@libp2p/interface';
+import { readFrame, writeFrame } from '../../node/network/frames.ts';
+import { PEERS_PROTOCOL } from '../../node/protocol/peer-list.ts';
+import { BLOB_PROTOCOL, HAVE_PROTOCOL, SYNC_PROTOCOL } from '../../node/protocol/topics.ts';
+import { createSwarm, type Swarm, type TestNode } from '../node/network/support.ts';
+import { until } from '../support/until.ts';
+
+const PROTOCOLS = [BLOB_PROTOCOL, HAVE_PROTOCOL, SYNC_PROTOCOL, PEERS_PROTOCOL];
+const MANY = { maxOutboundStreams: 1_000 };
+
+describe('places held open', { timeout: 60_000 }, () => {
+  let swarm: Swarm;
+  afterEach(() => swarm.close());
+
+  /** A node that serves, and others that joined it. */
+  async function scene(liarCount: number): Promise<{ judge: TestNode; honest: TestNode; liars: TestNode[] }> {
+    swarm = createSwarm();
+    const judge = await swarm.node();
+    const bootstrap = [judge.host.addresses()[0]!];
+    const [honest, ...liars] = await Promise.all(
+      Array.from({ length: 1 + liarCount }, () => swarm.node({ bootstrap })),
+    );
+    await until(() => judge.host.peers.connected().length > liarCount, 'all are connected');
+    return { judge, honest: honest!, liars };
+  }
+
+  const open = (liar: TestNode, judge: TestNode, protocol: string): Promise<Stream> =>
+    liar.host.libp2p.dialProtocol(judge.host.libp2p.peerId, protocol, MANY);
+
+  it('by streams without a request: a peer has eight over all protocols, and they take no place of a request', async () => {
+    const { judge, honest, liars } = await scene(8);
+    const hash = await judge.store.put(new Uint8Array(1_000).fill(7));
+    const held: Stream[] = [];
+    for (const liar of liars) {
+      for (const protocol of PROTOCOLS) for (let i = 0; i < 4; i++) held.push(await open(liar, judge, protocol));
+    }
+    const bytes = await honest.blobs.range(judge.host.peerId, hash, 0, 1_000);
+    assert.equal(bytes.length, 1_000);
+    const left = (): number => held.filter(({ status }) => status === 'open').length;
+    // Sooner than the ten seconds after which a request that does not come is given up.
+    await until(() => left() <= 8 * liars.length, 'no more than eight of each are held', 5_000);
+  });
+
+  it('by requests: a peer has eight answered at once over all protocols, and is told to wait with more', async () => {
+    const { judge, honest, liars } = await scene(1);
+    const [liar] = liars as [TestNode];
+    const protocols = ['/test/slow/1', '/test/slow/2'];
+    const [busy, done] = [Uint8Array.of(0), Uint8Array.of(1)];
+    let begun = 0;
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    for (const protocol of protocols) {
+      const answer = async (_request: Uint8Array, peer: string): Promise<Uint8Array> => {
+        if (peer === honest.host.peerId) return done;
+        begun++;
+        await released;
+        return done;
+      };
+      await judge.requests.serve(protocol, answer, { maxRequestBytes: 8, busy });
+    }
+    const answers: number[] = [];
+    const asks: Promise<void>[] = [];
+    for (const protocol of [...protocols, ...protocols].flatMap((it) => new Array<string>(4).fill(it))) {
+      const stream = await open(liar, judge, protocol);
+      const signal = AbortSignal.timeout(20_000);
+      const answer = Promise.all([readFrame(stream, 8, signal), writeFrame(stream, busy, signal)]);
+      asks.push(answer.then(([bytes]) => void answers.push(bytes[0]!)));
+    }
+    await until(() => answers.length + begun === 16, 'all requests came');
+    assert.deepEqual(answers, new Array<number>(8).fill(0));
+    const options = { maxAnswerBytes: 8, timeoutMs: 10_000 };
+    assert.deepEqual(await honest.requests.ask(judge.host.peerId, protocols[0]!, busy, options), done);
+    release();
+    await Promise.all(asks);
+    assert.equal(answers.filter((answer) => answer === 1).length, 8);
+  });
+
+  it('by an honest node that asks for much at once: it waits by itself, and nothing is refused', async () => {
+    const { judge, honest } = await scene(0);
+    const hash = await judge.store.put(new Uint8Array(1_000).fill(7));
+    const { read, has } = judge.store;
+    Object.assign(judge.store, {
+      read: (...of: Parameters<typeof read>) => pause().then(() => read(...of)),
+      has: (hashHex: string) => pause().then(() => has(hashHex)),
+    });
+    const peer = judge.host.peerId;
+    await Promise.all([
+      ...Array.from({ length: 30 }, () => honest.blobs.range(peer, hash, 0, 1_000)),
+      ...Array.from({ length: 10 }, () => honest.blobs.have(peer, [hash])),
+    ]);
+    const [row] = await judge.host.peers.table();
+    assert.equal(row!.counts.requestsRefused, 0);
+  });
+});
+
+const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30));
