@@ -10,6 +10,7 @@ import { errorText, SwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import { networkIdOf } from '../protocol/network-id.ts';
 import type { Clock, Logger, PeerIdString, Startable } from '../protocol/ports.ts';
+import { connectionToClose } from './connection-limits.ts';
 import { createConnector, parseAddress } from './connector.ts';
 import { createEvents, type NetworkEvent } from './events.ts';
 import { libp2pOptions, type Services } from './libp2p-options.ts';
@@ -96,6 +97,13 @@ export async function createHost(init: HostInit): Promise<Host> {
       if (connection.remotePeer.toString() === peer) connection.abort(new Error('banned'));
     }
     events.emit({ kind: 'banned', peer, why, text: `peer ${peer} is banned: ${why}` });
+  });
+  libp2p.addEventListener('connection:open', ({ detail: opened }) => {
+    const others = libp2p.getConnections().filter((connection) => connection !== opened);
+    const excess = connectionToClose(opened, others);
+    if (excess === null) return;
+    logger.debug({ peer: opened.remotePeer.toString(), address: excess.remoteAddr.toString() }, 'too many connections');
+    excess.abort(new Error('too many connections'));
   });
   libp2p.addEventListener('peer:connect', ({ detail }) => {
     const peer = detail.toString();

@@ -1,9 +1,10 @@
-// A liar that takes places and does nothing with them: streams without a request, answers that it does not wait for to end.
+// A liar that takes places and does nothing with them: connections, streams without a request, answers that it does not wait for to end.
 // Real hosts on 127.0.0.1; an honest node is served meanwhile.
 
 import assert from 'node:assert/strict';
 import { afterEach, describe, it } from 'node:test';
-import type { Stream } from '@libp2p/interface';
+import type { Connection, Stream } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
 import { readFrame, writeFrame } from '../../node/network/frames.ts';
 import { PEERS_PROTOCOL } from '../../node/protocol/peer-list.ts';
 import { BLOB_PROTOCOL, HAVE_PROTOCOL, SYNC_PROTOCOL } from '../../node/protocol/topics.ts';
@@ -32,13 +33,30 @@ describe('places held open', { timeout: 60_000 }, () => {
   const open = (liar: TestNode, judge: TestNode, protocol: string): Promise<Stream> =>
     liar.host.libp2p.dialProtocol(judge.host.libp2p.peerId, protocol, MANY);
 
+  it('by connections: a peer has three, its newest, and the others keep theirs', async () => {
+    const { judge, honest, liars } = await scene(1);
+    const [liar] = liars as [TestNode];
+    const address = multiaddr(judge.host.addresses()[0]!);
+    const opened: Connection[] = [];
+    for (let i = 0; i < 12; i++) opened.push(await liar.host.libp2p.dial(address, { force: true }));
+    const of = (node: TestNode): Connection[] => judge.host.libp2p.getConnections(node.host.libp2p.peerId);
+    await until(() => of(liar).length === 3, 'three are left');
+    await until(() => opened.filter(({ status }) => status === 'open').length === 3, 'the others are closed');
+    assert.deepEqual(
+      opened.map(({ status }) => status === 'open'),
+      opened.map((_, i) => i >= opened.length - 3),
+    );
+    assert.equal(of(honest)[0]!.status, 'open');
+  });
+
   it('by streams without a request: a peer has eight over all protocols, and they take no place of a request', async () => {
     const { judge, honest, liars } = await scene(8);
     const hash = await judge.store.put(new Uint8Array(1_000).fill(7));
     const held: Stream[] = [];
-    for (const liar of liars) {
+    const openSome = async (liar: TestNode): Promise<void> => {
       for (const protocol of PROTOCOLS) for (let i = 0; i < 4; i++) held.push(await open(liar, judge, protocol));
-    }
+    };
+    await Promise.all(liars.map(openSome));
     const bytes = await honest.blobs.range(judge.host.peerId, hash, 0, 1_000);
     assert.equal(bytes.length, 1_000);
     const left = (): number => held.filter(({ status }) => status === 'open').length;
