@@ -1,5 +1,6 @@
 // How many groups a trainer asks for, so that nodes do not make what will be too old. Source: spec/wire.md
 // "Enough, not too much": wantGroups = ceil((maxLag + 1)·B / useful share) − waiting.
+// Who counts as a peer and what as waiting is up to the pool: announcing costs nothing.
 
 import type { Admission } from '../node/protocol/manifest.ts';
 
@@ -9,9 +10,14 @@ export interface AdmissionState {
   readonly promptsPerStep: number;
   /** share of judged groups that carry something to learn, (0, 1] */
   readonly usefulShare: number;
-  /** groups announced and not ended */
-  readonly waiting: number;
+  /** groups that may be counted on, of each peer at most so many that nobody has found good yet */
+  readonly waiting: (mostEach: number) => number;
   readonly activePeers: number;
+}
+
+/** Groups that each peer is asked for. */
+export function shareOf({ wantGroups, activePeers }: Admission): number {
+  return Math.ceil(wantGroups / Math.max(1, activePeers));
 }
 
 /** Until a peer is known one batch is asked for: each of those who come would take the whole of it. */
@@ -19,7 +25,9 @@ export function admissionOf(state: AdmissionState): Admission {
   if (state.activePeers === 0)
     return { wantGroups: Math.ceil(state.promptsPerStep / state.usefulShare), activePeers: 0 };
   const wanted = Math.ceil(((state.maxLagSteps + 1) * state.promptsPerStep) / state.usefulShare);
-  return { wantGroups: Math.max(0, wanted - state.waiting), activePeers: state.activePeers };
+  // What one peer only announces takes no more than its own share away from what the others are asked for.
+  const waiting = state.waiting(shareOf({ wantGroups: wanted, activePeers: state.activePeers }));
+  return { wantGroups: Math.max(0, wanted - waiting), activePeers: state.activePeers };
 }
 
 /** Groups looked back on. */

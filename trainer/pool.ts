@@ -31,7 +31,7 @@ import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { createEarlyVerdicts } from './early-verdicts.ts';
 import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
-import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger } from './ledger.ts';
+import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger, type LedgerRow } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 
 export interface PoolComponents {
@@ -69,14 +69,20 @@ export interface Pool extends Startable {
   take(groups: readonly ReadyGroup[]): void;
   /** Takes back groups of a batch that was not trained on: they are ready again. */
   giveBack(groups: readonly ReadyGroup[]): void;
-  /** groups that are not ended, nor about to be */
-  waiting(): number;
+  /**
+   * Groups that may be counted on: not ended, nor about to be, and found good or of an active peer, of whom at most `mostEach`
+   * count that were not found good. Everybody's, while no peer is active.
+   */
+  waiting(mostEach?: number): number;
   /** groups neither ended, ready nor taken: the body is still to come, or a verdict of a named verifier */
   unsettled(): number;
-  /** keys whose groups came for one of the last policy steps */
+  /** keys with a group of one of the last policy steps that was found good */
   activePeers(policyStep: number): number;
-  /** groups announced for a policy step so far, ended or not */
-  announcedAt(policyStep: number): number;
+  /**
+   * Groups that active peers announced for a policy step so far, ended or not, at most `mostEach` of each. While no peer is active:
+   * how many the busiest peer has.
+   */
+  announcedAt(policyStep: number, mostEach?: number): number;
   usefulShare(): number;
   /**
    * Ends what is too old for the trainer's step, and what quarantined peers sent; deletes old bodies.
@@ -151,7 +157,10 @@ class GroupPool implements Pool {
   async start(): Promise<void> {
     const { inbox, ledger } = this.#components;
     await ledger.open(this.#checkpoint);
-    for (const row of ledger.rows()) if (row.state !== 'pending') this.#endedBodies.note(row.bodyHash, row.policyStep);
+    for (const row of ledger.rows()) {
+      if (row.state !== 'pending') this.#endedBodies.note(row.bodyHash, row.policyStep);
+      if (wasGood(row)) this.#activity.note(row.peer, row.policyStep);
+    }
     this.#listen('group', (message) => this.#onGroup(message));
     this.#listen('verdict', (message) => this.#onVerdict(message));
     for await (const message of inbox.stored('group', this.#scope)) this.#onGroup(message);
@@ -185,7 +194,6 @@ class GroupPool implements Pool {
       bodyHash: toHex(announcement.bodyHash),
     };
     ledger.announce(row);
-    this.#activity.note(row.peer, policyStep);
     if (ledger.get(row.groupId)?.state !== 'pending' || this.#entries.has(row.groupId)) return;
     const entry: Entry = {
       groupId: row.groupId,
@@ -254,6 +262,7 @@ class GroupPool implements Pool {
   #accept(entry: Entry): void {
     if (entry.acceptedMs !== null || !this.#entries.has(entry.groupId)) return;
     entry.acceptedMs = this.#components.clock.nowMs();
+    if (this.#isFoundGood(entry)) this.#activity.note(entry.peer, entry.policyStep);
     const { rewards, lengths } = entry.announcement;
     if (this.#init.requireVerdict !== false && carriesNothing(rewards)) {
       this.#arrivals.note(rewards, lengths);
@@ -286,6 +295,7 @@ class GroupPool implements Pool {
   #keep(entry: Entry, body: GroupBody): void {
     const { rewards, lengths } = entry.announcement;
     this.#arrivals.note(rewards, lengths);
+    this.#activity.note(entry.peer, entry.policyStep);
     if (carriesNothing(rewards)) {
       this.#dropEmpty(entry);
       return;
@@ -316,8 +326,21 @@ class GroupPool implements Pool {
     }
   }
 
-  waiting(): number {
-    return [...this.#entries.values()].filter((entry) => entry.isTaken || this.#dueEnd(entry) === null).length;
+  waiting(mostEach: number = Number.POSITIVE_INFINITY): number {
+    const isAnybodyActive = this.activePeers(this.#policyStep) > 0;
+    const hopedFor: string[] = [];
+    let found = 0;
+    for (const entry of this.#entries.values()) {
+      if (!entry.isTaken && this.#dueEnd(entry) !== null) continue;
+      if (entry.isTaken || this.#isFoundGood(entry)) found++;
+      else if (!isAnybodyActive || this.#activity.has(entry.peer, this.#policyStep)) hopedFor.push(entry.peer);
+    }
+    return found + sum(countEach(hopedFor).values(), mostEach);
+  }
+
+  /** A body was seen and passed: by those whose verdicts count, or here. */
+  #isFoundGood({ acceptedMs, body }: Entry): boolean {
+    return body !== null || (acceptedMs !== null && this.#init.requireVerdict !== false);
   }
 
   unsettled(): number {
@@ -336,8 +359,17 @@ class GroupPool implements Pool {
     return this.#quarantine.holds(peer, policyStep) || this.#components.isQuarantined?.(peer, policyStep) === true;
   }
 
-  announcedAt(policyStep: number): number {
-    return [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep).length;
+  announcedAt(policyStep: number, mostEach: number = Number.POSITIVE_INFINITY): number {
+    const rows = [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep);
+    const counts = countEach(rows.map(({ peer }) => peer));
+    if (this.activePeers(policyStep) === 0) return Math.min(mostEach, max(counts.values()));
+    const active = [...counts].filter(
+      ([peer]) => this.#activity.has(peer, policyStep) && !this.#isLeftOut(peer, policyStep),
+    );
+    return sum(
+      active.map(([, count]) => count),
+      mostEach,
+    );
   }
 
   usefulShare(): number {
@@ -393,4 +425,27 @@ class GroupPool implements Pool {
     await this.#components.clock.sleep(ms, AbortSignal.any([signal, this.#stopping.signal, this.#changed.signal]));
     if (this.#changed.signal.aborted) this.#changed = new AbortController();
   }
+}
+
+/** Whether a group that ended was found good before. */
+function wasGood({ state, reason }: LedgerRow): boolean {
+  return state === 'trained' || (state === 'dropped' && reason === 'zeroAdvantage');
+}
+
+function countEach(peers: readonly string[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const peer of peers) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+  return counts;
+}
+
+function sum(counts: Iterable<number>, mostEach: number): number {
+  let total = 0;
+  for (const count of counts) total += Math.min(mostEach, count);
+  return total;
+}
+
+function max(counts: Iterable<number>): number {
+  let most = 0;
+  for (const count of counts) most = Math.max(most, count);
+  return most;
 }

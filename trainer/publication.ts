@@ -9,7 +9,7 @@ import { concatBytes, fromHex, sha256, utf8 } from '../node/protocol/bytes.ts';
 import type { Admission, TrainingRecord } from '../node/protocol/manifest.ts';
 import type { BlobStore } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
-import { admissionOf } from './admission.ts';
+import { admissionOf, shareOf } from './admission.ts';
 import type { Pool } from './pool.ts';
 import type { RunState } from './run-state.ts';
 import type { PolicyPublisher } from './trainer-ports.ts';
@@ -49,13 +49,15 @@ export function createPublication(
   const { staleness, grpo } = init.recipe.recipe;
   /** blobs of records, oldest first, as many publications as peers keep */
   const kept: string[][] = [];
+  /** the most that a peer was asked for of the policy that is out */
+  let askedOfEach = 0;
 
   function admission({ policyStep }: RunState): Admission {
     return admissionOf({
       maxLagSteps: staleness.maxLagSteps,
       promptsPerStep: grpo.promptsPerStep,
       usefulShare: pool.usefulShare(),
-      waiting: pool.waiting(),
+      waiting: (mostEach) => pool.waiting(mostEach),
       activePeers: pool.activePeers(policyStep),
     });
   }
@@ -86,12 +88,17 @@ export function createPublication(
     async publish(state, weights, checkpoint) {
       const { policyStep, parentRoot } = state;
       const made = await record(state, checkpoint);
-      await publisher.publish({ policyStep, parentRoot, weights, admission: admission(state), record: made });
+      const wanted = admission(state);
+      askedOfEach = shareOf(wanted);
+      await publisher.publish({ policyStep, parentRoot, weights, admission: wanted, record: made });
     },
     async askForMore(state) {
       const now = admission(state);
-      const wantGroups = pool.announcedAt(state.policyStep) + Math.max(grpo.promptsPerStep, now.wantGroups);
-      await publisher.announce({ admission: { ...now, wantGroups } });
+      // Nobody was asked for more slots than these, so what is announced beyond them makes nobody else work.
+      const announced = pool.announcedAt(state.policyStep, askedOfEach);
+      const wanted = { ...now, wantGroups: announced + Math.max(grpo.promptsPerStep, now.wantGroups) };
+      askedOfEach = Math.max(askedOfEach, shareOf(wanted));
+      await publisher.announce({ admission: wanted });
     },
     async close() {
       await publisher.announce({ admission: { wantGroups: 0, activePeers: 0 }, closing: true });

@@ -68,10 +68,10 @@ test('when nobody else waits the share does not hold; with fewer keys neither', 
 });
 
 test('wantGroups = ceil((maxLag + 1)·B / useful share) − waiting', () => {
-  const state = { maxLagSteps: 4, promptsPerStep: 16, usefulShare: 0.75, waiting: 20, activePeers: 3 };
+  const state = { maxLagSteps: 4, promptsPerStep: 16, usefulShare: 0.75, waiting: () => 20, activePeers: 3 };
   // (4 + 1)·16 / 0.75 = 106.7
   assert.deepEqual(admissionOf(state), { wantGroups: 87, activePeers: 3 });
-  assert.equal(admissionOf({ ...state, waiting: 500 }).wantGroups, 0);
+  assert.equal(admissionOf({ ...state, waiting: () => 500 }).wantGroups, 0);
   // Nobody known: one batch, ceil(16 / 0.75), which each newcomer may take whole.
   assert.deepEqual(admissionOf({ ...state, activePeers: 0 }), { wantGroups: 22, activePeers: 0 });
 });

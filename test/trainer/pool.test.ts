@@ -112,12 +112,13 @@ test('a group in a batch is not ended by a verdict that comes later', async () =
   await pool.stop();
 });
 
-test('active peers are those with groups of the last steps', async () => {
+test('active peers are those with groups of the last steps that were found good', async () => {
   const { pool, made } = await ownPool();
   const [a, b] = [createKeyPair(), createKeyPair()];
-  await made.announce({ peer: a, policyStep: 0, slot: 0 });
+  await made.accepted({ peer: a, policyStep: 0, slot: 0 });
   made.disk.chain.set(1);
-  await made.announce({ peer: b, policyStep: 1, slot: 0 });
+  await made.accepted({ peer: b, policyStep: 1, slot: 0 });
+  await made.announce({ peer: createKeyPair(), policyStep: 1, slot: 0 });
   assert.equal(pool.activePeers(2), 2);
   assert.equal(pool.activePeers(3), 1);
   assert.equal(pool.activePeers(4), 0);
@@ -137,9 +138,47 @@ test('a crowd’s announcements take the places of a step and no more; whoever i
     nowMs: () => 0,
   });
   for (let i = 0; i < 3 * places; i++) await made.announce({ peer: createKeyPair(), policyStep: 0, slot: 0 });
-  assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [places, places, places]);
+  assert.equal(pool.unsettled(), places);
   for (let slot = 0; slot < 3; slot++) await made.announce({ peer: known, policyStep: 0, slot });
-  assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [places + 3, places + 3, places + 1]);
+  assert.equal(pool.unsettled(), places + 3);
+  await pool.stop();
+});
+
+test('announcements of strangers neither wait nor count once somebody’s groups were found good', async () => {
+  const { pool, made } = await ownPool();
+  const [known, strangers] = [createKeyPair(), Array.from({ length: 20 }, () => createKeyPair())];
+  for (const peer of strangers) await made.announce({ peer, policyStep: 0, slot: 0 });
+  await made.announce({ peer: strangers[0]!, policyStep: 0, slot: 1 });
+  assert.equal(pool.waiting(), 21, 'nobody is known: it may be anybody’s that are good');
+  assert.equal(pool.announcedAt(0), 2, 'and each may do what the busiest did');
+  await made.accepted({ peer: known, policyStep: 0, slot: 0 });
+  for (let slot = 1; slot < 10; slot++) await made.announce({ peer: known, policyStep: 0, slot });
+  assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [10, 10, 1]);
+  assert.deepEqual([pool.waiting(4), pool.announcedAt(0, 4)], [5, 4], 'one that is good, four that may be');
+  await pool.stop();
+});
+
+test('without verdicts a peer is active once a body of its passed here', async () => {
+  const made = trainerBench();
+  made.disk.chain.set(0);
+  const { blobs } = made.disk;
+  const fetcher = memoryFetcher(memoryBlobs());
+  const pool = createPool(
+    {
+      ...{ inbox: made.inbox, blobs: memoryBlobs(), fetcher, clock: fakeClock(), logger },
+      ledger: createLedger(memoryRecords(), made.recipe.recipeIdHex),
+      checkBody: () => ({ answer: 'accept' }),
+    },
+    { recipe: made.recipe, verifiers: [], requireVerdict: false },
+    NOTHING,
+  );
+  await pool.start();
+  const [peer, stranger] = [createKeyPair(), createKeyPair()];
+  await blobs.delete(bodyOf(await made.announce({ peer: stranger, policyStep: 0, slot: 0 })));
+  fetcher.peers.set(peer.peerIdString, { blobs });
+  await made.announce({ peer, policyStep: 0, slot: 0 });
+  await settle();
+  assert.deepEqual([pool.activePeers(0), pool.waiting()], [1, 1]);
   await pool.stop();
 });
 
