@@ -92,6 +92,8 @@ function offlineInbox(records: InboxStore): Inbox {
     async *stored(kind, scope) {
       for await (const { message } of records.read(kind, scope)) yield message;
     },
+    // What is only read stays as it is.
+    forget: async () => {},
     reconsider: async () => 0,
     ignoredCounts: () => ({}),
   };

@@ -166,7 +166,10 @@ export async function createParticipant(
       },
     );
     const { host, inbox, blobs: fetcher, meter } = network;
-    const book = createRecipeBook({ inbox, blobs: store.blobs, fetcher, clock: systemClock, logger });
+    const book = createRecipeBook({
+      ...{ inbox, blobs: store.blobs, fetcher, clock: systemClock, logger },
+      isFollowed: (id) => follows.has(id),
+    });
     const follow = createFollow({
       store,
       inbox,

@@ -1,26 +1,26 @@
 // The recipes that this node knows: announced by id, fetched as blobs, parsed, and open or not.
-// Source: spec/wire.md "A recipe is open". Invariant: a recipe is in the book only when its bytes hash to its id,
-// parse, and its announcement was signed by the author that it names.
+// Source: spec/wire.md "A recipe is open". Anybody may announce: what is remembered is bounded, and who was heard of longest ago
+// leaves first, but never what is followed.
+// Invariants: a recipe is in the book only when its bytes hash to its id, parse, and its announcement was signed by the author that
+// it names; an announcement stays on disk while its recipe is in the book or is tried to get.
 
 import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
 import { parseRecipe } from '../../recipes/schema.ts';
+import { MAX_OFFERS, OFFER_MAX_AGE_MS } from '../network/offer-shelf.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { errorText, SwarmError } from '../protocol/errors.ts';
-import { RECIPE_MAX_BYTES } from '../protocol/limits.ts';
 import { decodeOffer, type TrainerOffer } from '../protocol/offer.ts';
 import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage } from '../protocol/ports.ts';
 import { decodeRecipeAnnouncement, encodeRecipeAnnouncement } from '../protocol/recipe-announcement.ts';
+import { createRecipeFetches } from './recipe-fetches.ts';
 
 /** A recipe is open while one of its trainers was heard of within this time. Source: spec/wire.md. */
 const OPEN_MS = 10 * 60_000;
-const FETCH_TIMEOUT_MS = 30_000;
-const RETRY_MS = 5_000;
-const MAX_TRIES = 12;
-/** Anybody may announce: what is remembered and asked for is bounded. */
-const MAX_RECIPES = 1_024;
-const MAX_OFFERS = 1_024;
-const MAX_FETCHES = 256;
-const MAX_FETCHES_PER_SIGNER = 4;
+/** Recipes that are remembered, of all authors and of one; a calibrated or edited recipe is a new one. Our own. */
+export const MAX_RECIPES = 1_024;
+export const MAX_RECIPES_PER_AUTHOR = 32;
+/** Announcements remembered as useless, so that they are not asked for whenever somebody brings them again. Our own. */
+const MAX_USELESS = 4_096;
 
 export interface KnownRecipe {
   readonly resolved: ResolvedRecipe;
@@ -29,6 +29,13 @@ export interface KnownRecipe {
   /** when one of its trainers was last heard of, 0 for never */
   lastHeardMs: number;
   closed: boolean;
+}
+
+/** A recipe in the book. */
+interface Entry extends KnownRecipe {
+  readonly announcement: SignedMessage;
+  /** when it came into the book */
+  readonly sinceMs: number;
 }
 
 export interface KnownOffer {
@@ -60,79 +67,118 @@ export interface RecipeBookComponents {
   readonly fetcher: BlobFetcher;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** recipes that stay; default none */
+  readonly isFollowed?: (recipeIdHex: string) => boolean;
 }
 
 export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
-  const { inbox, blobs, clock, logger } = components;
-  const recipes = new Map<string, KnownRecipe>();
+  const { inbox, blobs, clock, logger, isFollowed = () => false } = components;
+  const recipes = new Map<string, Entry>();
   const offers = new Map<string, KnownOffer>();
   const listeners = new Set<(recipe: KnownRecipe) => void>();
   const stops: (() => void)[] = [];
   const abort = new AbortController();
-  /** signers of the announcements that are being fetched */
-  const fetching: string[] = [];
+  const useless = new Set<string>();
+  /** submitted here */
+  const ours = new Set<string>();
+  const fetches = createRecipeFetches(
+    { ...components, signal: abort.signal },
+    {
+      takeIn: (bytes, message) => void takeIn(bytes, message),
+      isKnown: (id) => recipes.has(id),
+      onGivenUp(message, isForGood) {
+        if (isForGood) noteUseless(message);
+        forget(message);
+      },
+    },
+  );
 
-  function takeIn(bytes: Uint8Array, signer: SignedMessage): KnownRecipe {
+  /** @throws {SwarmError} RECIPE_INVALID, and what a recipe that does not parse throws */
+  function takeIn(bytes: Uint8Array, announcement: SignedMessage): KnownRecipe {
     const resolved = resolveRecipe(parseRecipe(bytes));
-    if (resolved.recipe.author !== toHex(signer.publicKey)) {
+    if (resolved.recipe.author !== toHex(announcement.publicKey)) {
       throw new SwarmError('RECIPE_INVALID', 'a recipe is announced by somebody who is not its author', {
         author: resolved.recipe.author,
       });
     }
     const known = recipes.get(resolved.recipeIdHex);
-    if (known !== undefined) return known;
-    const recipe: KnownRecipe = { resolved, author: signer.peerIdString, lastHeardMs: 0, closed: false };
-    for (const { offer, publicKeyHex } of offers.values()) noteOffer(recipe, offer, publicKeyHex);
-    recipes.set(resolved.recipeIdHex, recipe);
-    for (const listener of listeners) listener(recipe);
-    return recipe;
+    if (known !== undefined) {
+      forgetAgain(announcement, known);
+      return known;
+    }
+    const entry: Entry = {
+      ...{ resolved, author: announcement.peerIdString, lastHeardMs: 0, closed: false },
+      ...{ announcement, sinceMs: clock.nowMs() },
+    };
+    if (!ours.has(resolved.recipeIdHex)) makeRoom(entry.author);
+    for (const { offer, publicKeyHex } of offers.values()) noteOffer(entry, offer, publicKeyHex);
+    recipes.set(resolved.recipeIdHex, entry);
+    for (const listener of listeners) listener(entry);
+    return entry;
   }
 
-  function noteOffer(recipe: KnownRecipe, offer: TrainerOffer, publicKeyHex: string): void {
+  /** @throws {SwarmError} RECIPE_INVALID when all that could leave is followed */
+  function makeRoom(author: string): void {
+    const all = [...recipes.values()];
+    const ofAuthor = all.filter((each) => each.author === author);
+    const isAuthorFull = ofAuthor.length >= MAX_RECIPES_PER_AUTHOR;
+    if (!isAuthorFull && all.length < MAX_RECIPES) return;
+    const heardMs = ({ lastHeardMs, sinceMs }: Entry): number => Math.max(lastHeardMs, sinceMs);
+    const [oldest] = (isAuthorFull ? ofAuthor : all)
+      .filter(({ resolved: { recipeIdHex: id } }) => !isFollowed(id) && !ours.has(id))
+      .toSorted((a, b) => heardMs(a) - heardMs(b));
+    if (oldest === undefined) {
+      throw new SwarmError('RECIPE_INVALID', 'no room for another recipe: all that are known are followed', { author });
+    }
+    evict(oldest);
+  }
+
+  function evict({ resolved, announcement }: Entry): void {
+    recipes.delete(resolved.recipeIdHex);
+    logger.info({ recipeId: resolved.recipeIdHex }, 'a recipe not heard of for long made room for another');
+    forget(announcement);
+    blobs.delete(resolved.recipeIdHex).catch(onTrouble);
+  }
+
+  function forget(announcement: SignedMessage): void {
+    inbox.forget(announcement, null).catch(onTrouble);
+  }
+
+  /** One announcement of a recipe is enough. */
+  function forgetAgain(announcement: SignedMessage, known: Entry): void {
+    if (keyOf(announcement) !== keyOf(known.announcement)) forget(announcement);
+  }
+
+  function onTrouble(error: unknown): void {
+    logger.warn({ error: errorText(error) }, 'an announcement of a recipe, or the recipe, was not deleted');
+  }
+
+  function noteUseless(message: SignedMessage): void {
+    useless.add(keyOf(message));
+    if (useless.size > MAX_USELESS) useless.delete(useless.values().next().value!);
+  }
+
+  async function takeInHere(id: string, message: SignedMessage): Promise<boolean> {
+    try {
+      takeIn(await blobs.get(id), message);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  function noteOffer(recipe: Entry, offer: TrainerOffer, publicKeyHex: string): void {
     const trains = offer.trainingRecipeIds.some((id) => toHex(id) === recipe.resolved.recipeIdHex);
     if (trains && recipe.resolved.recipe.trainers.includes(publicKeyHex)) {
       recipe.lastHeardMs = Math.max(recipe.lastHeardMs, Math.min(offer.timeMs, clock.nowMs()));
     }
   }
 
-  async function onAnnouncement(message: SignedMessage): Promise<void> {
-    const ofSigner = fetching.filter((signer) => signer === message.peerIdString).length;
-    if (recipes.size >= MAX_RECIPES || fetching.length >= MAX_FETCHES || ofSigner >= MAX_FETCHES_PER_SIGNER) {
-      logger.warn({ signer: message.peerIdString }, 'too many recipes are announced, one is left out');
-      return;
-    }
-    fetching.push(message.peerIdString);
-    try {
-      await obtain(message);
-    } finally {
-      fetching.splice(fetching.indexOf(message.peerIdString), 1);
-    }
-  }
-
-  async function obtain(message: SignedMessage): Promise<void> {
-    const { recipe } = decodeRecipeAnnouncement(message.payload);
-    const hashHex = toHex(recipe.hash);
-    for (let attempt = 1; attempt <= MAX_TRIES && !abort.signal.aborted && !recipes.has(hashHex); attempt++) {
-      try {
-        const bytes = (await blobs.has(hashHex))
-          ? await blobs.get(hashHex)
-          : await components.fetcher.fetch(hashHex, {
-              sizeBytes: Math.min(recipe.sizeBytes, RECIPE_MAX_BYTES),
-              from: [message.peerIdString],
-              timeoutMs: FETCH_TIMEOUT_MS,
-              signal: abort.signal,
-            });
-        takeIn(bytes, message);
-      } catch (error) {
-        const broken = error instanceof SwarmError && error.code.startsWith('RECIPE_');
-        logger.warn(
-          { recipeId: hashHex, error: errorText(error) },
-          broken ? 'refused a recipe' : 'could not get a recipe',
-        );
-        if (broken) return;
-        await clock.sleep(RETRY_MS, abort.signal);
-      }
-    }
+  function onAnnouncement(message: SignedMessage): void {
+    const known = recipes.get(recipeIdOf(message));
+    if (useless.has(keyOf(message))) forget(message);
+    else if (known === undefined) fetches.add(message);
+    else forgetAgain(message, known);
   }
 
   function onOffer(message: SignedMessage): void {
@@ -140,21 +186,25 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
     const offer = decodeOffer(message.payload);
     const newest = offers.get(publicKeyHex);
     if (newest !== undefined && newest.offer.timeMs > offer.timeMs) return;
-    if (newest === undefined && offers.size >= MAX_OFFERS) offers.delete(offers.keys().next().value!);
+    offers.delete(publicKeyHex);
     offers.set(publicKeyHex, { publicKeyHex, peerId: message.peerIdString, offer });
-    for (const recipe of recipes.values()) noteOffer(recipe, offer, publicKeyHex);
+    if (offers.size > MAX_OFFERS) offers.delete(offers.keys().next().value!);
+    for (const id of offer.trainingRecipeIds) {
+      const recipe = recipes.get(toHex(id));
+      if (recipe !== undefined) noteOffer(recipe, offer, publicKeyHex);
+    }
   }
 
   return {
     async start() {
-      stops.push(inbox.on('recipe', (message) => void onAnnouncement(message)));
+      stops.push(inbox.on('recipe', onAnnouncement));
       stops.push(inbox.on('offer', onOffer));
       for await (const message of inbox.stored('offer', null)) onOffer(message);
       for await (const message of inbox.stored('recipe', null)) {
-        // What is here is taken in before anybody asks; what is not is fetched behind.
-        const isHere = await blobs.has(toHex(decodeRecipeAnnouncement(message.payload).recipe.hash));
-        const done = onAnnouncement(message);
-        if (isHere) await done;
+        const id = recipeIdOf(message);
+        // What is here is taken in before anybody asks; what is not is fetched behind, and what is wrong is told there.
+        const isTaken = (await blobs.has(id)) && (await takeInHere(id, message));
+        if (!isTaken) onAnnouncement(message);
       }
     },
     stop() {
@@ -170,7 +220,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
       );
     },
     list: () => [...recipes.values()],
-    offers: () => [...offers.values()],
+    offers: () => [...offers.values()].filter(({ offer }) => clock.nowMs() - offer.timeMs < OFFER_MAX_AGE_MS),
     isOpen(id) {
       const recipe = recipes.get(id);
       return recipe !== undefined && !recipe.closed && clock.nowMs() - recipe.lastHeardMs < OPEN_MS;
@@ -186,6 +236,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
     async submit(canonical) {
       resolveRecipe(parseRecipe(canonical));
       const hashHex = await blobs.put(canonical);
+      ours.add(hashHex);
       const payload = encodeRecipeAnnouncement({
         recipe: { hash: Buffer.from(hashHex, 'hex'), sizeBytes: canonical.length },
         timeMs: clock.nowMs(),
@@ -197,4 +248,12 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
       return () => void listeners.delete(listener);
     },
   };
+}
+
+function recipeIdOf(announcement: SignedMessage): string {
+  return toHex(decodeRecipeAnnouncement(announcement.payload).recipe.hash);
+}
+
+function keyOf({ idHex, peerIdString }: SignedMessage): string {
+  return `${idHex} ${peerIdString}`;
 }

@@ -1,6 +1,7 @@
 // Stage 0 of every kind, for the recipes that are followed: the checks of verifier and shardcast, put together.
 // Source: spec/rollouts.md "Order of checks". Recipes and offers are announced before anything is known of them:
-// they pass on their signature, and what they name is checked when it is fetched.
+// they pass on their signature, offers if they are not old; what they name is checked when it is fetched, and how many are kept
+// is bounded where they are (recipe-book.ts, network/offer-shelf.ts).
 
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import type { PolicyChainService } from '../../shardcast/chain.ts';
@@ -14,6 +15,7 @@ import {
   type StageZeroView,
   type StepPlaces,
 } from '../../verifier/checks/stage-zero.ts';
+import { OFFER_MAX_AGE_MS } from '../network/offer-shelf.ts';
 import { readPayloadHead } from '../network/payload-head.ts';
 import { toHex } from '../protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore, reject } from '../protocol/check.ts';
@@ -40,6 +42,17 @@ function decodes(decode: (payload: Uint8Array) => unknown): StageZero {
       return reject('MALFORMED');
     }
   };
+}
+
+/** [IGNORE] An offer that its trainer has not repeated (TOO_OLD): it would go round among those who tell each other the past. */
+function checkOffer(message: SignedMessage): CheckAnswer {
+  let ageMs: number;
+  try {
+    ageMs = systemClock.nowMs() - decodeOffer(message.payload).timeMs;
+  } catch {
+    return reject('MALFORMED');
+  }
+  return ageMs < OFFER_MAX_AGE_MS ? ACCEPT : ignore('TOO_OLD', { measured: ageMs, limit: OFFER_MAX_AGE_MS });
 }
 
 export interface StageZeroChecks {
@@ -99,7 +112,7 @@ export function createStageZero({ follows, isOpen, verifierOf }: StageZeroInit):
     };
   const checks: Record<MessageKind, StageZero> = {
     recipe: decodes(decodeRecipeAnnouncement),
-    offer: decodes(decodeOffer),
+    offer: checkOffer,
     group: createGroupStageZero(view),
     verdict: createVerdictStageZero(view),
     secret: createSecretStageZero(view),

@@ -8,7 +8,6 @@ import { openEnvelope, sealEnvelope } from '../protocol/envelope.ts';
 import { SwarmError } from '../protocol/errors.ts';
 import type { KeyPair } from '../protocol/keys.ts';
 import { networkIdOf } from '../protocol/network-id.ts';
-import { decodeOffer } from '../protocol/offer.ts';
 import type { Clock, Inbox, Logger, MessageKind, Records, SignedMessage, Startable } from '../protocol/ports.ts';
 import { createVerifier } from '../protocol/signing.ts';
 import { CHANNEL_OF_KIND, parseTopic, recipesTopic, topicOf, topicsOfRecipe } from '../protocol/topics.ts';
@@ -16,6 +15,7 @@ import { createGossip } from './gossip.ts';
 import type { Host } from './host.ts';
 import { createInboxStore, type InboxStore, type StoredMessage } from './inbox-store.ts';
 import { type Carrier, createIntake, type IntakeInit, misplaced } from './intake.ts';
+import { createOfferShelf } from './offer-shelf.ts';
 import { readPayloadHead } from './payload-head.ts';
 
 /** What a run makes more of with every step. */
@@ -60,9 +60,8 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
   const gossip = createGossip({ pubsub: host.gossip, admit: intake.admit, logger });
   const followed = new Set<string>();
   const followListeners = new Set<(recipeIdHex: string) => void>();
-  const stopSuperseding = intake.on('offer', (message) => {
-    supersede(store, message).catch((error) => logger.warn({ error: String(error) }, 'could not delete an old offer'));
-  });
+  const offers = createOfferShelf({ store, clock, logger });
+  const stopKeepingOffers = intake.on('offer', (message) => void offers.put(message));
 
   function subscribe(topicText: string): void {
     const topic = parseTopic(topicText)!;
@@ -109,14 +108,16 @@ export function createInbox(components: InboxComponents, init: InboxInit): Netwo
     async *stored(kind, scope) {
       for await (const { message } of store.read(kind, scopeOf(kind, scope))) yield message;
     },
+    forget: (message, scope) => store.delete(message, scopeOf(message.kind, scope)),
     storedFrom: store.read,
     forgetBefore: (recipeIdHex, policyStep, maxKept) => forgetBefore(store, recipeIdHex, policyStep, maxKept),
     async start() {
+      await offers.open();
       subscribe(recipesTopic(networkName));
       await gossip.start();
     },
     async stop() {
-      stopSuperseding();
+      stopKeepingOffers();
       await gossip.stop();
       await intake.idle();
     },
@@ -146,23 +147,4 @@ async function forgetBefore(
     }
   }
   return forgotten;
-}
-
-/** Of a trainer's offers, one every five minutes, only the newest is kept: the others would fill disk and sync. */
-async function supersede(store: InboxStore, newcomer: SignedMessage): Promise<void> {
-  const mine: SignedMessage[] = [];
-  for await (const { message } of store.read('offer', null)) {
-    if (message.peerIdString === newcomer.peerIdString) mine.push(message);
-  }
-  const newest = mine.toSorted((a, b) => offerTimeMs(b) - offerTimeMs(a))[0];
-  for (const message of mine) if (message !== newest) await store.delete(message, null);
-}
-
-/** -1 for an offer that no check looked at and that is none. */
-function offerTimeMs(message: SignedMessage): number {
-  try {
-    return decodeOffer(message.payload).timeMs;
-  } catch {
-    return -1;
-  }
 }

@@ -64,6 +64,8 @@ export interface Inbox {
   on(kind: MessageKind, listener: (message: SignedMessage, scope: string | null) => void): () => void;
   /** accepted messages on disk, oldest first */
   stored(kind: MessageKind, scope: string | null): AsyncIterable<SignedMessage>;
+  /** deletes an accepted message from the disk; others may bring it again */
+  forget(message: SignedMessage, scope: string | null): Promise<void>;
   /**
    * Checks again what waits in a scope because it came too early (UNKNOWN_ROOT, UNKNOWN_RECIPE, PARENT_UNKNOWN): call it
    * when a manifest or recipe arrived. Returns how many were accepted.

@@ -76,6 +76,10 @@ export function memoryInbox(keyPair: KeyPair = createKeyPair(), disk: Stored[] =
     async *stored(kind, scope) {
       for (const each of [...disk]) if (each.message.kind === kind && each.scope === scope) yield each.message;
     },
+    async forget({ idHex, peerIdString }) {
+      const at = disk.findIndex(({ message }) => message.idHex === idHex && message.peerIdString === peerIdString);
+      if (at >= 0) disk.splice(at, 1);
+    },
     reconsider: async () => 0,
     ignoredCounts: () => ignored,
   };

@@ -6,8 +6,10 @@ import { test } from 'node:test';
 import type { FollowedRecipe, VerifierOf } from '../../../node/cli/participant.ts';
 import { createStageZero, type StageZeroChecks } from '../../../node/cli/stage-zero.ts';
 import { sha256, toHex } from '../../../node/protocol/bytes.ts';
+import { codeOf } from '../../../node/protocol/check.ts';
 import { encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
 import { type KeyPair, peerIdOfPublicKey, peerIdStringOf } from '../../../node/protocol/keys.ts';
+import { encodeOffer } from '../../../node/protocol/offer.ts';
 import type { PeerIdString, SignedMessage } from '../../../node/protocol/ports.ts';
 import { encodeVerdict } from '../../../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
@@ -176,4 +178,18 @@ test('what earlier runs stored has its places after a restart, and who was found
     ]),
     ['accept', 'SLOT_SEEN'],
   );
+});
+
+test('an offer that its trainer has not repeated for ten minutes is ignored', async () => {
+  const { inbox } = wired();
+  const rest = { architectures: [], maxParameters: 1, trainingRecipeIds: [], initialPolicyRoots: [] };
+  const answerTo = async (payload: Uint8Array): Promise<string | null> =>
+    codeOf(await inbox.deliver(signAs(VERIFIER, 'offer', payload), null));
+  const aged = (minutes: number): Uint8Array =>
+    encodeOffer({ ...rest, timeMs: Date.now() - minutes * 60_000, accepts: 'all' });
+  assert.deepEqual(
+    [await answerTo(aged(9)), await answerTo(aged(11)), await answerTo(aged(-11))],
+    [null, 'TOO_OLD', null],
+  );
+  assert.equal(await answerTo(Uint8Array.of(1)), 'MALFORMED');
 });

@@ -177,6 +177,23 @@ describe('sync', { timeout: 60_000 }, () => {
       }
       assert.deepEqual(times, [3_000]);
     }
+    const { keyPair, records } = observer;
+    await observer.stop();
+    const again = await swarm.node({ keyPair, records });
+    assert.deepEqual(await left(again), [], 'it was not repeated since 1970');
+  });
+
+  it('forgets a message for good', async () => {
+    const node = await swarm.node({ follow: [RECIPE] });
+    const [one, other] = [
+      await node.inbox.publish('group', groupPayload(1), RECIPE),
+      await node.inbox.publish('group', groupPayload(2), RECIPE),
+    ];
+    await node.inbox.forget(one, RECIPE);
+    assert.deepEqual(
+      (await all(node.inbox.stored('group', RECIPE))).map(({ idHex }) => idHex),
+      [other.idHex],
+    );
   });
 
   it('takes nothing for another recipe, another network or another version', async () => {
