@@ -1,10 +1,12 @@
 // The verifier's book: every announced group once, its final answer once, and what follows from the answer.
 // Source: spec/rollouts.md (equivocation, quarantine); spec/wire.md "Counting" (the first final state wins).
-// Invariant: announced = accepted + rejected + ignored + waiting.
+// Invariants: announced = accepted + rejected + ignored + waiting; a rejection counts against its peer once, also when this process
+// was killed between its verdict and the peer's standing.
 
 import { toHex } from '../node/protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, codeOf, ignore, reject } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
+import { peerIdStringOf } from '../node/protocol/keys.ts';
 import type { Inbox, Logger, PolicyChain, Random, SignedMessage } from '../node/protocol/ports.ts';
 import { encodeVerdict, type Verdict, type VerificationLimits } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
@@ -23,6 +25,10 @@ export interface Ledger {
   readonly counters: Counters;
   /** a verdict of our own from an earlier run */
   recall(verdict: Verdict): void;
+  /** what a rejection of an earlier run means for its peer, if that run was killed before it had written that */
+  recallRejection(verdict: Verdict): Promise<void>;
+  /** takes back what earlier runs accepted of peers that are quarantined, once their groups are announced again */
+  dropQuarantined(): Promise<void>;
   /** @returns null for an announcement that is known */
   announce(message: SignedMessage, nowMs: number): Announced | null;
   /** takes back an announcement that is too old to be anybody's matter */
@@ -109,6 +115,7 @@ export function createLedger(
   const remember = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
     if (answer.answer === 'ignore') return;
     const quarantined = await standing.record(job.peer, {
+      groupIdHex: job.groupIdHex,
       policyStep: components.chain.announced()?.policyStep ?? job.announcement.policyStep,
       answer: answer.answer,
       code: codeOf(answer),
@@ -131,6 +138,22 @@ export function createLedger(
     counters,
     recall(verdict) {
       answers.set(toHex(verdict.groupId), answerOf(verdict));
+    },
+    async recallRejection({ answer, code, groupId, peerId, policyStep, sequencesReplayed }) {
+      const [peer, groupIdHex] = [peerIdStringOf(peerId), toHex(groupId)];
+      if (answer !== 'reject' || code === null || standing.isCounted(peer, groupIdHex)) return;
+      logger.warn({ peer, group: groupIdHex, code }, 'a rejection of an earlier run counts now');
+      if (code === 'SLOT_EQUIVOCATION') return await standing.restartProbation(peer, code, [groupIdHex]);
+      const whole = sequencesReplayed === init.recipe.recipe.groupSize;
+      await standing.record(peer, { groupIdHex, policyStep, answer, code, whole });
+    },
+    async dropQuarantined() {
+      const caught = new Set<string>();
+      for (const { groupIdHex, peer, announcement } of jobs.values()) {
+        const isAccepted = answers.get(groupIdHex)?.answer === 'accept';
+        if (isAccepted && standing.isQuarantined(peer, announcement.policyStep)) caught.add(peer);
+      }
+      for (const peer of caught) await dropAll(peer);
     },
     announce(message, nowMs) {
       if (jobs.has(message.idHex)) return null;
@@ -168,7 +191,7 @@ export function createLedger(
       // A verdict that is out is followed by another: what was accepted is taken back.
       if (!(await finish(first, answer, 0))) await publish(first, answer, 0);
       await finish(second, answer, 0);
-      await standing.restartProbation(first.peer, 'SLOT_EQUIVOCATION');
+      await standing.restartProbation(first.peer, 'SLOT_EQUIVOCATION', [first.groupIdHex, second.groupIdHex]);
     },
     forgetBefore(policyStep) {
       const gone: Job[] = [];

@@ -147,6 +147,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
       );
       // What came in while we read the past: the ledger knows each id once.
       await recallGroups(parts);
+      await ledger.dropQuarantined();
       const { signal } = stopping;
       running = [loop.run(signal), doubt.run(signal), keepTime(parts, signal)].map((part) =>
         part.catch((error: unknown) => logger.error({ error: errorText(error) }, 'verifier stopped working')),
@@ -177,13 +178,14 @@ interface Parts extends VerifierComponents {
   readonly init: VerifierInit;
 }
 
-/** Our own verdicts of earlier runs: what was judged is not judged again. */
+/** Our own verdicts of earlier runs: what was judged is not judged again, and who was caught stays it. */
 async function recall({ inbox, ledger, chain, init }: Parts): Promise<void> {
   for await (const message of inbox.stored('verdict', init.recipe.recipeIdHex)) {
     if (message.peerIdString !== init.peerId) continue;
     const verdict = decodeVerdict(message.payload);
-    if (isTooOld(chain, init.recipe, verdict.policyStep)) continue;
-    ledger.recall(verdict);
+    const heldUntilStep = verdict.policyStep + init.recipe.recipe.verification.quarantineSteps;
+    if (heldUntilStep >= (chain.announced()?.policyStep ?? 0)) await ledger.recallRejection(verdict);
+    if (!isTooOld(chain, init.recipe, verdict.policyStep)) ledger.recall(verdict);
   }
 }
 

@@ -42,6 +42,9 @@ export const TRUST_HALF_LIFE_STEPS = 100;
 /** Peers that are remembered though they have earned nothing: rejected, most of them. Our own. */
 export const MAX_WITHOUT_MERIT = 16_384;
 
+/** Rejected groups whose ids a state keeps: more than one peer has between a verdict and its standing. Our own. */
+const REJECTED_KEPT = 16;
+
 export interface PeerStanding {
   readonly peer: string;
   /** groups wholly replayed without a fault since probation began */
@@ -77,6 +80,8 @@ export interface PeerStanding {
 
 /** What happened to one group. */
 export interface GroupOutcome {
+  /** hex; of a rejection: that it was counted is kept */
+  readonly groupIdHex?: string;
   readonly policyStep: number;
   readonly answer: 'accept' | 'reject';
   readonly code: CheckCode | null;
@@ -100,7 +105,9 @@ export interface Standing {
   /** @returns true when this put the peer in quarantine */
   record(peer: string, outcome: GroupOutcome): Promise<boolean>;
   /** two unlike groups for one slot: back to probation */
-  restartProbation(peer: string, code: CheckCode): Promise<void>;
+  restartProbation(peer: string, code: CheckCode, groupIdsHex?: readonly string[]): Promise<void>;
+  /** whether the rejection of a group is among what this peer bears, as far as it is remembered */
+  isCounted(peer: string, groupIdHex: string): boolean;
   /** the body of a slot passed stage 1; kept in memory only */
   noteSlot(peer: string, policyStep: number, slot: number): void;
   /**
@@ -133,6 +140,8 @@ interface State {
   checkedTokens: number;
   /** checked sequences of the window, oldest first */
   window: { readonly tokens: number; readonly softMisses: number }[];
+  /** ids of its last rejected groups; null: some were written down before ids were kept, so all count as known */
+  rejected: readonly string[] | null;
 }
 
 function newState(): State {
@@ -148,6 +157,7 @@ function newState(): State {
     wholeGroups: 0,
     checkedTokens: 0,
     window: [],
+    rejected: [],
   };
 }
 
@@ -220,7 +230,9 @@ export function createStanding(
   return {
     async open() {
       for await (const [key, value] of components.records.entries({ gte: prefix, lt: `${prefix}\uffff` })) {
-        const state = { ...newState(), ...(JSON.parse(fromUtf8(value)) as Partial<State>) };
+        const written = JSON.parse(fromUtf8(value)) as Partial<State>;
+        const rejected = written.rejected ?? ((written.rejectedGroups ?? 0) > 0 ? null : []);
+        const state = { ...newState(), ...written, rejected };
         states.set(key.slice(prefix.length), state);
         newestStep = Math.max(newestStep, state.lastStep);
       }
@@ -253,10 +265,15 @@ export function createStanding(
       await save(peer, state);
       return quarantined;
     },
-    async restartProbation(peer, code) {
+    isCounted(peer, groupIdHex) {
+      const state = states.get(peer);
+      return state !== undefined && (state.rejected === null || state.rejected.includes(groupIdHex));
+    },
+    async restartProbation(peer, code, groupIdsHex = []) {
       const state = { ...stateOf(peer), lastStep: newestStep };
       Object.assign(state, { probationPassed: 0, passedSince: 0, secondChance: true, lastCode: code, window: [] });
       state.rejectedGroups++;
+      state.rejected = withRejected(state, groupIdsHex);
       await save(peer, state);
     },
     noteSlot: shares.note,
@@ -290,11 +307,16 @@ export function createStanding(
     const isNumerical = outcome.code !== null && NUMERICAL_CODES.has(outcome.code);
     const quarantines = !isNumerical || (state.secondChance && onProbation(state));
     state.rejectedGroups++;
+    if (outcome.groupIdHex !== undefined) state.rejected = withRejected(state, [outcome.groupIdHex]);
     Object.assign(state, { probationPassed: 0, passedSince: 0, lastCode: outcome.code, window: [] });
     state.secondChance = !quarantines;
     if (quarantines) state.quarantinedUntilStep = outcome.policyStep + quarantineSteps;
     return quarantines;
   }
+}
+
+function withRejected({ rejected }: State, groupIdsHex: readonly string[]): State['rejected'] {
+  return rejected === null ? null : [...rejected, ...groupIdsHex].slice(-REJECTED_KEPT);
 }
 
 /** What is left of a state after so many policy steps without a judged group. */

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fromUtf8, utf8 } from '../../node/protocol/bytes.ts';
 import type { CheckCode } from '../../node/protocol/check.ts';
 import type { Records } from '../../node/protocol/ports.ts';
 import { atLeast } from '../../verifier/binomial.ts';
@@ -188,3 +189,32 @@ test('the binomial tail', () => {
 function byPeer(a: { readonly peer: string }, b: { readonly peer: string }): number {
   return a.peer < b.peer ? -1 : 1;
 }
+
+test('which rejections were counted is kept on disk; what an earlier version wrote counts all of its own', async () => {
+  const records = memoryRecords();
+  const reopened = async (): Promise<Standing> => {
+    const again = standing(records);
+    await again.open();
+    return again;
+  };
+  const peers = standing(records);
+  await peers.record('a', { ...failed('LOGPROB_DRIFT'), groupIdHex: 'one' });
+  await peers.restartProbation('b', 'SLOT_EQUIVOCATION', ['two', 'three']);
+  await peers.record('d', passed());
+  for (const each of [peers, await reopened()]) {
+    assert.deepEqual(
+      [each.isCounted('a', 'one'), each.isCounted('a', 'two'), each.isCounted('b', 'three')],
+      [true, false, true],
+    );
+    assert.equal(each.isCounted('c', 'one'), false);
+  }
+  for await (const [key, value] of records.entries()) {
+    const { rejected: _, ...old } = JSON.parse(fromUtf8(value)) as { rejected: unknown };
+    await records.put(key, utf8(JSON.stringify(old)));
+  }
+  const upgraded = await reopened();
+  await upgraded.record('a', { ...failed('LOGPROB_DRIFT'), groupIdHex: 'four' });
+  for (const each of [upgraded, await reopened()]) {
+    assert.deepEqual([each.isCounted('a', 'two'), each.isCounted('d', 'two')], [true, false], 'd has none of its own');
+  }
+});
