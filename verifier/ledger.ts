@@ -51,7 +51,7 @@ export interface Ledger {
   closeEquivocation(first: Job, second: Job): Promise<void>;
   /** @returns the groups that were let go */
   forgetBefore(policyStep: number): readonly Job[];
-  stats(): Omit<VerifierStats, 'backlogTokens'>;
+  figures(): Omit<VerifierStats, 'backlogTokens' | 'peers'>;
 }
 
 export interface LedgerComponents {
@@ -204,7 +204,7 @@ export function createLedger(
       }
       return gone;
     },
-    stats() {
+    figures() {
       const waiting = [...jobs.values()].filter((job) => job.state !== 'final').length;
       return {
         ...counters,
@@ -213,7 +213,6 @@ export function createLedger(
         notChecked: counters.ignored['NOT_CHECKED'] ?? 0,
         tokensPerSecond: counters.replaySeconds > 0 ? counters.tokensReplayed / counters.replaySeconds : null,
         waiting,
-        peers: standing.all(),
       };
     },
   };

@@ -77,6 +77,8 @@ export interface VerifierInit {
 
 export interface Verifier extends Startable {
   stats(): VerifierStats;
+  /** the same without a look at every peer */
+  figures(): Omit<VerifierStats, 'peers'>;
   readonly standing: Standing;
   /** what other verifiers have earned here */
   readonly verifiers: VerifierStandings;
@@ -125,13 +127,15 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   /** none rejects: what ends one leaves the others, which `stop` waits for */
   let running: readonly Promise<void>[] = [];
   const unlisten: (() => void)[] = [];
+  const figures: Verifier['figures'] = () => ({ ...ledger.figures(), backlogTokens: loop.backlogTokens() });
 
   return {
     standing,
     verifiers,
     doubts: () => doubt.stats(),
     refute: (groupIdHex, answer) => ledger.refute(groupIdHex, answer, 1),
-    stats: () => ({ ...ledger.stats(), backlogTokens: loop.backlogTokens() }),
+    stats: () => ({ ...figures(), peers: standing.all() }),
+    figures,
     worthOf: (verifier) => ({
       standing: verifiers.of(verifier).standing,
       isSilenced: verifiers.isSilenced(verifier, chain.announced()?.policyStep ?? 0),
@@ -242,7 +246,7 @@ async function keepTime(parts: Parts, signal: AbortSignal): Promise<void> {
 
 /** Says once a step that more came than could be checked. @returns what was not checked so far */
 function tellOverload({ ledger, loop, logger }: Parts, before: number): number {
-  const { notChecked, tokensPerSecond } = ledger.stats();
+  const { notChecked, tokensPerSecond } = ledger.figures();
   if (notChecked > before) {
     const figures = { groups: notChecked - before, backlogTokens: loop.backlogTokens(), tokensPerSecond };
     logger.warn(figures, 'groups were not checked: work comes faster than this verifier replays it');

@@ -115,6 +115,8 @@ export interface Standing {
    * or not, the oldest first: a new key is worth as much.
    */
   forgetIdle(): Promise<void>;
+  /** how many groups of a peer were judged, and the last policy step of its quarantine; unlike `of`, compares it to nobody */
+  judged(peer: string): { readonly groups: number } & Pick<PeerStanding, 'quarantinedUntilStep'>;
   of(peer: string): PeerStanding;
   all(): readonly PeerStanding[];
 }
@@ -285,6 +287,10 @@ export function createStanding(
       await forget([...states].filter(isIdle));
       const meritless = [...states].filter(([peer, { probationPassed }]) => probationPassed === 0 && isNewcomer(peer));
       await forget(meritless.slice(0, Math.max(0, meritless.length - MAX_WITHOUT_MERIT)));
+    },
+    judged(peer) {
+      const { acceptedGroups, rejectedGroups, quarantinedUntilStep } = describe(peer, new Map());
+      return { groups: acceptedGroups + rejectedGroups, quarantinedUntilStep };
     },
     of: (peer) => describe(peer, slotsLeftOut()),
     all() {

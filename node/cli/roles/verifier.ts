@@ -70,19 +70,19 @@ export async function startVerifier(
   };
 }
 
-function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: string): () => void {
+/** Tells what a verifier rejects, and whom it puts in quarantine. */
+export function tellRejections(
+  context: Pick<RoleContext, 'participant' | 'emit'>,
+  { standing }: Pick<Verifier, 'standing'>,
+  recipeIdHex: string,
+): () => void {
   const { participant, emit } = context;
-  const told = new Set<string>();
-  const judged = new Map<string, number>();
   return participant.inbox.on('verdict', (message, scope) => {
     if (scope !== recipeIdHex || message.peerIdString !== participant.keyPair.peerIdString) return;
     const verdict = decodeVerdict(message.payload);
-    // What is ignored was not judged: a caught peer's groups that wait, above all.
-    if (verdict.answer === 'ignore') return;
-    const peerId = peerIdStringOf(verdict.peerId);
-    const judgedOfPeer = (judged.get(peerId) ?? 0) + 1;
-    judged.set(peerId, judgedOfPeer);
     if (verdict.answer !== 'reject') return;
+    const peerId = peerIdStringOf(verdict.peerId);
+    const before = standing.judged(peerId);
     emit({
       event: 'rejected',
       peerId,
@@ -91,15 +91,13 @@ function tellRejections(context: RoleContext, verifier: Verifier, recipeIdHex: s
       policyStep: verdict.policyStep,
       code: verdict.code ?? 'INTERNAL',
       why: describeEvidence(verdict.evidence),
-      judgedOfPeer,
+      judgedOfPeer: before.groups + 1,
     });
     // Standing is settled with the verdict; look at it once this event has been told.
     setTimeout(() => {
-      const standing = verifier.stats().peers.find((each) => each.peer === peerId);
-      const until = standing?.quarantinedUntilStep ?? null;
-      if (until === null || told.has(`${peerId} ${until}`)) return;
-      told.add(`${peerId} ${until}`);
-      emit({ event: 'quarantined', peerId, untilStep: until, judgedOfPeer: judged.get(peerId) ?? judgedOfPeer });
+      const { groups, quarantinedUntilStep: untilStep } = standing.judged(peerId);
+      if (untilStep === null || untilStep === before.quarantinedUntilStep) return;
+      emit({ event: 'quarantined', peerId, untilStep, judgedOfPeer: groups });
     }, 250).unref();
   });
 }
@@ -113,8 +111,7 @@ function describeEvidence(evidence: Evidence | undefined): string {
 /** A row a recipe for `murmur status`. */
 export function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] {
   return [...verifiers].map(([recipeId, verifier]) => {
-    const { peers: _peers, ...figures } = verifier.stats();
-    return { recipeId, ...figures, othersRejections: verifier.doubts() };
+    return { recipeId, ...verifier.figures(), othersRejections: verifier.doubts() };
   });
 }
 

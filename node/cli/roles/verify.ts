@@ -55,7 +55,7 @@ function sum(counts: Readonly<Record<string, number>>): number {
 function tellFigures(context: RoleContext, verifiers: ReadonlyMap<string, Verifier>): void {
   let told = '';
   const timer = setInterval(() => {
-    const all = [...verifiers.values()].map((verifier) => verifier.stats());
+    const all = [...verifiers.values()].map((verifier) => verifier.figures());
     if (all.length === 0) return;
     const total = (pick: (stats: (typeof all)[number]) => number): number =>
       all.reduce((n, stats) => n + pick(stats), 0);
