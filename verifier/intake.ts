@@ -3,7 +3,6 @@
 // Invariant: at most `maxFetches` lanes and pairs are looked into at a time, one a peer, newcomers at most half of them.
 
 import type { GroupBody } from '../node/protocol/body.ts';
-import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, type CheckCode, codeOf, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type { BlobFetcher, BlobStore, Clock, Logger } from '../node/protocol/ports.ts';
@@ -16,7 +15,6 @@ import type { WaitingLimits } from './giving-up.ts';
 import type { Job } from './job.ts';
 import { createLanes, type Lane } from './lanes.ts';
 import type { Ledger } from './ledger.ts';
-import type { RefusedBodies } from './refused-bodies.ts';
 import type { StepSecrets } from './secrets.ts';
 import type { Standing } from './standing.ts';
 
@@ -41,8 +39,6 @@ export interface IntakeComponents {
   readonly ledger: Ledger;
   readonly standing: Standing;
   readonly secrets: StepSecrets;
-  /** where bodies go whose groups ended while they were fetched */
-  readonly refused: RefusedBodies;
   /** takes a job whose body passed stage 1 */
   readonly queue: (job: Job) => Promise<void>;
 }
@@ -68,7 +64,7 @@ export function createIntake(
   components: IntakeComponents,
   init: { readonly context: BodyContext; readonly maxFetches: number; readonly limits: WaitingLimits },
 ): Intake {
-  const { blobs, store, clock, logger, ledger, standing, secrets, refused } = components;
+  const { blobs, store, clock, logger, ledger, standing, secrets } = components;
   const { context, maxFetches } = init;
   const { bodyTimeoutMs } = context.recipe.recipe.staleness;
   const lanes = createLanes(init.limits);
@@ -127,7 +123,7 @@ export function createIntake(
   /** The body, or why there is none. */
   const obtain = async (job: Job, deadlineMs: number): Promise<GroupBody | CheckAnswer> => {
     const { announcement, peer } = job;
-    const hashHex = toHex(announcement.bodyHash);
+    const hashHex = job.bodyHash;
     // What was here before it was named is not its author's to delete; nor is it read where it cannot be this body.
     const hereBytes = await store.sizeBytes(hashHex);
     if (hereBytes !== null && hereBytes !== announcement.bodyBytes) return wrongSize(announcement, hereBytes);
@@ -135,8 +131,10 @@ export function createIntake(
     if ('answer' in bytes) return bytes;
     const body = readBody(announcement, bytes);
     if (hereBytes !== null) return body;
-    if ('answer' in body) await store.delete(hashHex);
-    else if (isFinal(job)) await refused.add(announcement);
+    if ('answer' in body) {
+      // Of another size it came for somebody else, who said the right one.
+      if (codeOf(body) !== 'SIZE_MISMATCH') await store.delete(hashHex);
+    } else if (isFinal(job)) await ledger.leaveBody(job);
     else job.isFetched = true;
     return body;
   };

@@ -16,6 +16,8 @@ export interface Job {
   readonly announcement: GroupAnnouncement;
   /** hex */
   readonly policyRoot: string;
+  /** hex */
+  readonly bodyHash: string;
   readonly arrivedMs: number;
   /** in [0, 1), drawn here and known to nobody else: who is given up first when too much waits (the highest) */
   readonly lot: number;
@@ -41,6 +43,7 @@ export function jobOf(message: SignedMessage, nowMs: number, lot: number): Job {
     peer: message.peerIdString,
     announcement,
     policyRoot: toHex(announcement.policyRoot),
+    bodyHash: toHex(announcement.bodyHash),
     arrivedMs: nowMs,
     lot,
     state: 'parked',

@@ -35,6 +35,8 @@ export interface Ledger {
   forget(job: Job): void;
   /** the other announcement of the same slot, when there is one */
   rivalOf(job: Job): Job | null;
+  /** what becomes of a body that was fetched for a group which is not accepted */
+  leaveBody(job: Job): Promise<void>;
   job(groupIdHex: string): Job | null;
   /** what we said of a group last, in this run or an earlier one; null while we have said nothing */
   answerOn(groupIdHex: string): CheckAnswer | null;
@@ -75,6 +77,7 @@ export function createLedger(
   const jobs = new Map<string, Job>();
   const answers = new Map<string, CheckAnswer>();
   const bySlot = new Map<string, Job[]>();
+  const byBody = new Map<string, Set<Job>>();
 
   const publish = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<void> => {
     answers.set(job.groupIdHex, answer);
@@ -87,6 +90,16 @@ export function createLedger(
     }
   };
 
+  const isNeeded = ({ state, groupIdHex }: Job): boolean =>
+    state !== 'final' || answers.get(groupIdHex)?.answer === 'accept';
+
+  /** Another group may name the same body, and need it: a copy, or the one that was copied. */
+  const leaveBody = async (job: Job): Promise<void> => {
+    const heir = [...(byBody.get(job.bodyHash) ?? [])].find((other) => other !== job && isNeeded(other));
+    if (heir === undefined) await refused.add(job.announcement);
+    else heir.isFetched = true;
+  };
+
   /** @returns false when the job was final already */
   const finish = async (job: Job, answer: CheckAnswer, sequencesReplayed: number): Promise<boolean> => {
     if (job.state === 'final') return false;
@@ -96,7 +109,7 @@ export function createLedger(
     const code = codeOf(answer);
     const { peer, groupIdHex: group } = job;
     logger.debug({ group, peer, slot: job.announcement.slot, answer: answer.answer, code }, 'group judged');
-    if (job.isFetched && answer.answer !== 'accept') await refused.add(job.announcement);
+    if (job.isFetched && answer.answer !== 'accept') await leaveBody(job);
     await publish(job, answer, sequencesReplayed);
     return true;
   };
@@ -161,6 +174,7 @@ export function createLedger(
       jobs.set(job.groupIdHex, job);
       const slot = slotKey(job);
       bySlot.set(slot, [...(bySlot.get(slot) ?? []), job]);
+      byBody.set(job.bodyHash, (byBody.get(job.bodyHash) ?? new Set()).add(job));
       const answer = answers.get(message.idHex);
       if (answer !== undefined) {
         job.state = 'final';
@@ -174,6 +188,7 @@ export function createLedger(
       job.state = 'final';
     },
     rivalOf: (job) => (bySlot.get(slotKey(job)) ?? []).find((other) => other !== job) ?? null,
+    leaveBody,
     job: (groupIdHex) => jobs.get(groupIdHex) ?? null,
     answerOn: (groupIdHex) => answers.get(groupIdHex) ?? null,
     waiting: () => [...jobs.values()].filter((job) => job.state !== 'final'),
@@ -200,6 +215,9 @@ export function createLedger(
         jobs.delete(id);
         answers.delete(id);
         bySlot.delete(slotKey(job));
+        const ofBody = byBody.get(job.bodyHash);
+        ofBody?.delete(job);
+        if (ofBody?.size === 0) byBody.delete(job.bodyHash);
         gone.push(job);
       }
       return gone;

@@ -115,7 +115,6 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
       ledger,
       standing,
       secrets,
-      refused,
       queue: loop.add,
     },
     { context, maxFetches: init.maxFetches ?? 16, limits: waitingLimits },

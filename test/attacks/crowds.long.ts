@@ -120,21 +120,33 @@ attack(
 attack(
   'false bodies as large as they may be, from ever new keys: the newest are kept, 64 MiB of them',
   async (scene) => {
+    // An honest group waits for the one before it while a liar names its body.
+    const honest = newPeer();
+    const [first, second] = [0, 1].map((slot) => makeGroup(scene.context, honest, slot));
+    await scene.announce(second!);
+    const { bodyHash, bodyBytes, lengths, rewards } = second!.announcement;
+    const copied = makeGroup(scene.context, scene.liar, 0, 0, {
+      announcement: (announcement) => ({ ...announcement, bodyHash, bodyBytes, lengths, rewards }),
+    });
+    assert.deepEqual(await scene.judge(copied, first!), ['reject PROMPT_MISMATCH', 'accept']);
+    assert.equal(scene.verdictOn(second!), 'accept');
     const prompt = new Uint32Array(MAX_PROMPT_TOKENS).fill(2 ** 28);
     const keys = 210;
     const hashes: string[] = [];
     for (let i = 0; i < keys; i++) {
-      const first = prompt.slice();
-      first[0] = i;
-      const group = makeGroup(scene.context, newPeer(), 0, 0, { body: (body) => ({ ...body, prompt: first }) });
+      const other = prompt.slice();
+      other[0] = i;
+      const group = makeGroup(scene.context, newPeer(), 0, 0, { body: (body) => ({ ...body, prompt: other }) });
       assert.ok(group.bytes.length * keys > MAX_REFUSED_BYTES);
       assert.deepEqual(await scene.judge(group), ['reject PROMPT_MISMATCH']);
       hashes.push(toHex(group.announcement.bodyHash));
     }
     let kept = 0;
     for await (const { sizeBytes } of scene.store.list()) kept += sizeBytes;
+    kept -= bodyBytes + first!.announcement.bodyBytes;
     assert.ok(kept <= MAX_REFUSED_BYTES && kept > MAX_REFUSED_BYTES / 2, `${kept} bytes kept`);
     assert.equal(await scene.store.has(hashes[0]!), false);
+    assert.equal(await scene.store.has(toHex(bodyHash)), true, 'its group was accepted');
     assert.equal(await scene.store.has(hashes.at(-1)!), true, 'for whoever wants to look');
   },
 );
@@ -183,4 +195,22 @@ attack('a body named by the hash of a shard that is here: the shard is not read,
   await scene.settle();
   assert.equal(scene.verdictOn(named), 'reject SIZE_MISMATCH');
   assert.equal(await scene.store.has(hashHex), true);
+});
+
+attack('the body of an honest group, named with another size while it is fetched: it stays', async (scene) => {
+  const { liar, fetcher } = scene;
+  const gate = Promise.withResolvers<void>();
+  const { fetch } = fetcher;
+  fetcher.fetch = (hashHex, options) => gate.promise.then(() => fetch(hashHex, options));
+  const honest = makeGroup(scene.context, newPeer(), 0);
+  const { bodyHash, bodyBytes } = honest.announcement;
+  const named = makeGroup(scene.context, liar, 0, 0, {
+    announcement: (announcement) => ({ ...announcement, bodyHash, bodyBytes: bodyBytes + 1 }),
+  });
+  await scene.announce(honest);
+  await scene.announce(named);
+  gate.resolve();
+  await scene.settle();
+  assert.deepEqual([honest, named].map(scene.verdictOn), ['accept', 'reject SIZE_MISMATCH']);
+  assert.equal(await scene.store.has(toHex(bodyHash)), true);
 });
