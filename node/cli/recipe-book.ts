@@ -84,7 +84,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
   const fetches = createRecipeFetches(
     { ...components, signal: abort.signal },
     {
-      takeIn: (bytes, message) => void takeIn(bytes, message),
+      takeIn: (bytes, message) => takeIn(bytes, message) !== null,
       isKnown: (id) => recipes.has(id),
       onGivenUp(message, isForGood) {
         if (isForGood) noteUseless(message);
@@ -93,8 +93,8 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
     },
   );
 
-  /** @throws {SwarmError} RECIPE_INVALID, and what a recipe that does not parse throws */
-  function takeIn(bytes: Uint8Array, announcement: SignedMessage): KnownRecipe {
+  /** @returns null when there is no room for it. @throws {SwarmError} RECIPE_INVALID, and what a recipe that does not parse throws */
+  function takeIn(bytes: Uint8Array, announcement: SignedMessage): KnownRecipe | null {
     const resolved = resolveRecipe(parseRecipe(bytes));
     if (resolved.recipe.author !== toHex(announcement.publicKey)) {
       throw new SwarmError('RECIPE_INVALID', 'a recipe is announced by somebody who is not its author', {
@@ -110,27 +110,25 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
       ...{ resolved, author: announcement.peerIdString, lastHeardMs: 0, closed: false },
       ...{ announcement, sinceMs: clock.nowMs() },
     };
-    if (!ours.has(resolved.recipeIdHex)) makeRoom(entry.author);
+    if (!ours.has(resolved.recipeIdHex) && !makeRoom(entry.author)) return null;
     for (const { offer, publicKeyHex } of offers.values()) noteOffer(entry, offer, publicKeyHex);
     recipes.set(resolved.recipeIdHex, entry);
     for (const listener of listeners) listener(entry);
     return entry;
   }
 
-  /** @throws {SwarmError} RECIPE_INVALID when all that could leave is followed */
-  function makeRoom(author: string): void {
+  /** @returns false when all that could leave is followed */
+  function makeRoom(author: string): boolean {
     const all = [...recipes.values()];
     const ofAuthor = all.filter((each) => each.author === author);
     const isAuthorFull = ofAuthor.length >= MAX_RECIPES_PER_AUTHOR;
-    if (!isAuthorFull && all.length < MAX_RECIPES) return;
+    if (!isAuthorFull && all.length < MAX_RECIPES) return true;
     const heardMs = ({ lastHeardMs, sinceMs }: Entry): number => Math.max(lastHeardMs, sinceMs);
     const [oldest] = (isAuthorFull ? ofAuthor : all)
       .filter(({ resolved: { recipeIdHex: id } }) => !isFollowed(id) && !ours.has(id))
       .toSorted((a, b) => heardMs(a) - heardMs(b));
-    if (oldest === undefined) {
-      throw new SwarmError('RECIPE_INVALID', 'no room for another recipe: all that are known are followed', { author });
-    }
-    evict(oldest);
+    if (oldest !== undefined) evict(oldest);
+    return oldest !== undefined;
   }
 
   function evict({ resolved, announcement }: Entry): void {
@@ -160,8 +158,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
 
   async function takeInHere(id: string, message: SignedMessage): Promise<boolean> {
     try {
-      takeIn(await blobs.get(id), message);
-      return true;
+      return takeIn(await blobs.get(id), message) !== null;
     } catch {
       return false;
     }
@@ -241,7 +238,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
         recipe: { hash: Buffer.from(hashHex, 'hex'), sizeBytes: canonical.length },
         timeMs: clock.nowMs(),
       });
-      return takeIn(canonical, await inbox.publish('recipe', payload, null));
+      return takeIn(canonical, await inbox.publish('recipe', payload, null))!;
     },
     onRecipe(listener) {
       listeners.add(listener);

@@ -31,8 +31,11 @@ export interface RecipeFetchesComponents {
 }
 
 export interface RecipeFetchesInit {
-  /** @throws {SwarmError} RECIPE_… for bytes that are no recipe of the signer's: it is not asked for again */
-  readonly takeIn: (bytes: Uint8Array, message: SignedMessage) => void;
+  /**
+   * @returns false when there is no room for it now
+   * @throws {SwarmError} RECIPE_… for bytes that are no recipe of the signer's: it is not asked for again
+   */
+  readonly takeIn: (bytes: Uint8Array, message: SignedMessage) => boolean;
   /** it is already in the book: nothing is to be fetched */
   readonly isKnown: (recipeIdHex: string) => boolean;
   /** an announcement of which nothing came; `isForGood` unless it only had to make room */
@@ -89,7 +92,10 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
       const bytes = wasHere
         ? await blobs.get(hashHex)
         : await fetcher.fetch(hashHex, { sizeBytes, from, timeoutMs: FETCH_TIMEOUT_MS, signal });
-      init.takeIn(bytes, message);
+      if (init.takeIn(bytes, message)) return true;
+      logger.warn({ recipeId: hashHex }, 'no room for another recipe: all that are known are followed');
+      if (!wasHere) await blobs.delete(hashHex);
+      init.onGivenUp(message, false);
       return true;
     } catch (error) {
       if (signal.aborted) return true;

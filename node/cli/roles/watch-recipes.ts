@@ -24,6 +24,14 @@ const MISFITS: readonly ErrorCode[] = [
   'CHAT_TEMPLATE_FAILED',
 ];
 
+/**
+ * What is taken up unasked: recipes in all, those open at once, and of these of one author. Whoever makes recipes is a stranger, and
+ * what is followed stays until the process ends. Our own.
+ */
+export const MAX_TAKEN = 64;
+export const MAX_OPEN = 16;
+const MAX_OPEN_PER_AUTHOR = 4;
+
 /** Calls `onOpen` for recipes as they become known and open, and fit their model. */
 export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
   const { book, logger } = context.participant;
@@ -50,6 +58,11 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
       logger.error({ recipeId: id, error: errorText(error) }, 'could not start to work on a recipe; trying again');
     });
   };
+  const hasRoom = (open: readonly KnownRecipe[], { author }: KnownRecipe): boolean => {
+    const working = open.filter(({ resolved }) => taken.has(resolved.recipeIdHex));
+    const ofAuthor = working.filter((each) => each.author === author).length;
+    return taken.size < MAX_TAKEN && working.length < MAX_OPEN && ofAuthor < MAX_OPEN_PER_AUTHOR;
+  };
   const look = async (): Promise<void> => {
     if (wanted !== undefined) {
       const known = book.find(wanted);
@@ -57,13 +70,15 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
       return;
     }
     const open = book.list().filter(({ resolved }) => book.isOpen(resolved.recipeIdHex));
-    const fresh = open.filter(({ resolved }) => !taken.has(resolved.recipeIdHex));
-    for (const known of fresh) {
+    let isFresh = false;
+    for (const known of open) {
+      if (taken.has(known.resolved.recipeIdHex) || !hasRoom(open, known)) continue;
+      isFresh = true;
       const start = take(known);
       if (together) starting.push(start);
       else await start;
     }
-    if (fresh.length > 0 || !isStalled()) return;
+    if (isFresh || !isStalled()) return;
     const other = lastHeard(
       open.filter(({ resolved: { recipeIdHex } }) => recipeIdHex !== newest && !refused.has(recipeIdHex)),
     );

@@ -146,6 +146,18 @@ test('an author has a number of recipes: another takes the place of his own', as
   book.stop();
 });
 
+test('a recipe for which there is no room is not held to be wrong: it is taken once there is some', async () => {
+  const made = await scene();
+  const author = createKeyPair();
+  for (let i = 0; i < MAX_RECIPES_PER_AUTHOR; i++) made.followed.add(await made.announce(author, `followed-${i}`));
+  const late = await made.announce(author, 'late');
+  assert.equal(made.book.get(late), undefined);
+  assert.equal(await made.blobs.has(late), false);
+  made.followed.clear();
+  assert.equal(await made.announce(author, 'late'), late);
+  assert.equal(made.book.get(late)?.resolved.recipe.name, 'late');
+});
+
 test('what this node submits is always taken, and stays', async () => {
   const { book, inbox, followed, announce } = await scene();
   for (let i = 0; i < MAX_RECIPES_PER_AUTHOR; i++) followed.add(await announce(inbox.keyPair, `${i}`));

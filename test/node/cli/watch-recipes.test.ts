@@ -4,14 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KnownRecipe } from '../../../node/cli/recipe-book.ts';
 import type { RoleContext } from '../../../node/cli/roles/role.ts';
-import { watchRecipes } from '../../../node/cli/roles/watch-recipes.ts';
+import { MAX_OPEN, MAX_TAKEN, watchRecipes } from '../../../node/cli/roles/watch-recipes.ts';
 import { SwarmError } from '../../../node/protocol/errors.ts';
 import { silentLogger } from '../../support/silent-logger.ts';
 import { until } from '../../support/until.ts';
 
-function known(id: string, lastHeardMs: number): KnownRecipe {
+function known(id: string, lastHeardMs: number, author = id): KnownRecipe {
   const resolved = { recipeIdHex: id, recipe: { name: id } } as KnownRecipe['resolved'];
-  return { resolved, author: 'author', lastHeardMs, closed: false };
+  return { resolved, author, lastHeardMs, closed: false };
 }
 
 /** A context whose book holds the given recipes, those of `open` open. */
@@ -92,4 +92,32 @@ test('a verifier takes up a recipe while another waits for its first policy', { 
   weights.resolve();
   await stop();
   assert.deepEqual(started, ['runs', 'waits']);
+});
+
+test('strangers’ recipes are taken up to a number, of one author to a smaller one, and in all', {
+  timeout: 20_000,
+}, async (t) => {
+  const many = Array.from({ length: 2 * MAX_TAKEN }, (_, i) => known(`recipe ${i}`, 1));
+  const ofOne = Array.from({ length: 10 }, (_, i) => known(`of one ${i}`, 1, 'one'));
+  const open = new Set(ofOne.map(({ resolved }) => resolved.recipeIdHex));
+  const { context, stop } = contextOf([...ofOne, ...many], open);
+  t.after(stop);
+  const taken: string[] = [];
+  watchRecipes(context, {
+    wanted: undefined,
+    onOpen: async ({ resolved }) => void taken.push(resolved.recipeIdHex),
+  });
+  await until(() => taken.length === 4, 'four of one author');
+  for (const { resolved } of many) open.add(resolved.recipeIdHex);
+  await until(() => taken.length === MAX_OPEN, 'as many as may be open at once');
+  await new Promise((done) => setTimeout(done, 700));
+  assert.equal(taken.length, MAX_OPEN);
+  while (taken.length < MAX_TAKEN) {
+    for (const id of taken) open.delete(id);
+    const before = taken.length;
+    await until(() => taken.length === before + MAX_OPEN, 'others when those have closed');
+  }
+  for (const id of taken) open.delete(id);
+  await new Promise((done) => setTimeout(done, 700));
+  assert.equal(taken.length, MAX_TAKEN);
 });
