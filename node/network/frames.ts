@@ -109,8 +109,20 @@ function ended(): SwarmError {
   return new SwarmError('STREAM_ENDED', 'the peer ended the stream before its message was whole');
 }
 
-/** Sends one message and closes our end; resolves when it is handed to the transport. */
+/**
+ * Sends one message and closes our end; resolves when it is handed to the transport.
+ * @throws the signal's reason, or that the stream ended before
+ */
 export async function writeFrame(stream: Stream, message: Uint8Array, signal: AbortSignal): Promise<void> {
-  stream.send(concatBytes(lengthPrefix(message.length), message));
-  await stream.close({ signal });
+  // libp2p's close() does not see an abort while it waits: unsent bytes are thrown away, which looks as if they were sent.
+  const ended = new AbortController();
+  const onClose = (): void =>
+    ended.abort(new SwarmError('STREAM_ENDED', 'the stream ended before our message was sent'));
+  stream.addEventListener('close', onClose);
+  try {
+    stream.send(concatBytes(lengthPrefix(message.length), message));
+    await stream.close({ signal: AbortSignal.any([signal, ended.signal]) });
+  } finally {
+    stream.removeEventListener('close', onClose);
+  }
 }

@@ -1,8 +1,8 @@
 // Request and answer over libp2p streams: one stream a request, one message each way, limits on everything.
 // Source: design.md "Simplest that is right: bounded pull"; spec/wire.md "Streams".
-// Invariants: every wait has a deadline that slow dripping does not move; streams per peer and in all are bounded, those without
-// a request yet apart, so that they take no places of requests; a stream is always closed or aborted when its request is over;
-// we ask one peer for no more at once than it would answer.
+// Invariants: every wait has a deadline that slow dripping does not move; streams per peer and in all are bounded, and those that
+// wait for their peer (for its request, or until it has read our answer) take no places of requests that are worked on; a stream is
+// always closed or aborted when its request is over; we ask one peer for no more at once than it would answer.
 
 import type { Connection, Stream } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
@@ -10,14 +10,19 @@ import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
 import type { Clock, Logger, PeerIdString } from '../protocol/ports.ts';
 import { BLOB_PROTOCOL } from '../protocol/topics.ts';
 import { readFrame, writeFrame } from './frames.ts';
+import { createHeldStreams } from './held-streams.ts';
 import type { Host } from './host.ts';
-import { createIdleStreams } from './idle-streams.ts';
 import { createRateLimiter, type Rate } from './rate-limit.ts';
 
-/** Requests of one peer answered at once over all protocols, and as many of its streams held without a request. Our own. */
+/** Requests of one peer answered at once over all protocols, from work to the last byte, and its streams without a request. Our own. */
 const MAX_STREAMS_PER_PEER = 8;
-/** Requests answered at once, of all peers and protocols. Our own. */
+/** Requests worked on at once, of all peers and protocols, until their answer is made. Our own. */
 const MAX_SERVED_AT_ONCE = 64;
+/**
+ * Answers that peers have yet to read, of all peers and protocols: 128 MiB at most. Our own: as many as libp2p keeps connections, so
+ * that a peer without one finds a place, be it of a peer that holds two; the only answer of a peer is aborted for nobody.
+ */
+const MAX_ANSWERS_HELD = 128;
 /** Streams held without a request, of all peers and protocols. Our own. */
 const MAX_IDLE_STREAMS = 256;
 /** Of our own at one peer: bodies, and each of the three other protocols. Together MAX_STREAMS_PER_PEER. */
@@ -25,8 +30,14 @@ const BLOBS_ASKED_AT_ONCE = 5;
 const OTHERS_ASKED_AT_ONCE = 1;
 /** A request is small: it must be here soon. */
 const REQUEST_TIMEOUT_MS = 10_000;
-/** 1 MiB at 35 kB/s. */
-const ANSWER_TIMEOUT_MS = 30_000;
+/** Making an answer. Nobody of ours waits longer for one. */
+const WORK_TIMEOUT_MS = 30_000;
+/**
+ * Reading an answer: this long, and longer by what it has. Our own: a home line of 1 Mbit/s reads 1 MiB in 8.4 s and has 26 s, enough
+ * for three at once; an asker of ours gives up a range after 15 s, and small answers after 10 s.
+ */
+const READ_PATIENCE_MS = 10_000;
+const MIN_READ_BYTES_PER_SECOND = 64 * 1024;
 const REQUEST_RATE: Rate = { perSecond: 200, burst: 1_000 };
 
 export interface ServeInit {
@@ -64,7 +75,8 @@ export function createRequests(components: {
 }): Requests {
   const { host } = components;
   const gates = new Map<string, Gate>();
-  const idle = createIdleStreams({ maxPerPeer: MAX_STREAMS_PER_PEER, max: MAX_IDLE_STREAMS });
+  const idle = createHeldStreams({ maxPerPeer: MAX_STREAMS_PER_PEER, max: MAX_IDLE_STREAMS });
+  const answers = createHeldStreams({ maxPerPeer: MAX_STREAMS_PER_PEER, max: MAX_ANSWERS_HELD });
   const served = createCount();
 
   /** The request of a stream, which is idle until it is here. */
@@ -77,6 +89,17 @@ export function createRequests(components: {
     }
   }
 
+  /** Works on a request in a place of its own; the stream keeps its other place until the peer has read the answer. */
+  async function answerOne(stream: Stream, peer: PeerIdString, request: Uint8Array, handler: Handler): Promise<void> {
+    answers.enter(peer, stream);
+    try {
+      const work = (): Promise<Uint8Array> => handler(request, peer, AbortSignal.timeout(WORK_TIMEOUT_MS));
+      await writeAnswer(stream, await served.during(peer, work));
+    } finally {
+      answers.leave(peer, stream);
+    }
+  }
+
   return {
     async serve(protocol, handler, init) {
       const limiter = createRateLimiter(components.clock, init.rate ?? REQUEST_RATE);
@@ -85,10 +108,11 @@ export function createRequests(components: {
         const isInRate = limiter.take(peer);
         try {
           const request = await read(stream, peer, init.maxRequestBytes);
-          const isRoom = served.total() < MAX_SERVED_AT_ONCE && served.of(peer) < MAX_STREAMS_PER_PEER;
-          if (isInRate && isRoom) return await served.during(peer, () => answerOne(stream, peer, request, handler));
+          const isRoom =
+            served.total() < MAX_SERVED_AT_ONCE && served.of(peer) < MAX_STREAMS_PER_PEER && answers.hasRoomFor(peer);
+          if (isInRate && isRoom) return await answerOne(stream, peer, request, handler);
           host.peers.count(peer, 'requestsRefused');
-          await answerOne(stream, peer, request, async () => init.busy);
+          await writeAnswer(stream, init.busy);
         } catch (error) {
           onServeError(components, stream, peer, protocol, error);
         }
@@ -119,9 +143,9 @@ export function createRequests(components: {
   };
 }
 
-async function answerOne(stream: Stream, peer: PeerIdString, request: Uint8Array, handler: Handler): Promise<void> {
-  const signal = AbortSignal.timeout(ANSWER_TIMEOUT_MS);
-  await writeFrame(stream, await handler(request, peer, signal), signal);
+async function writeAnswer(stream: Stream, answer: Uint8Array): Promise<void> {
+  const readMs = READ_PATIENCE_MS + Math.ceil((answer.length / MIN_READ_BYTES_PER_SECOND) * 1000);
+  await writeFrame(stream, answer, AbortSignal.timeout(readMs));
 }
 
 function onServeError(
@@ -192,7 +216,7 @@ interface Count {
   total(): number;
   of(peer: PeerIdString): number;
   /** counts one of a peer's while the work goes on */
-  during(peer: PeerIdString, work: () => Promise<void>): Promise<void>;
+  during<T>(peer: PeerIdString, work: () => Promise<T>): Promise<T>;
 }
 
 function createCount(): Count {
@@ -206,7 +230,7 @@ function createCount(): Count {
       total++;
       counts.set(peer, of(peer) + 1);
       try {
-        await work();
+        return await work();
       } finally {
         total--;
         if (of(peer) === 1) counts.delete(peer);

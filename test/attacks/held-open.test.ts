@@ -1,4 +1,4 @@
-// A liar that takes places and does nothing with them: connections, streams without a request, answers that it does not wait for to end.
+// A liar that takes places and does nothing with them: connections, streams without a request, requests, answers that it does not read.
 // Real hosts on 127.0.0.1; an honest node is served meanwhile.
 
 import assert from 'node:assert/strict';
@@ -6,7 +6,9 @@ import { afterEach, describe, it } from 'node:test';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { readFrame, writeFrame } from '../../node/network/frames.ts';
+import { fromHex } from '../../node/protocol/bytes.ts';
 import { PEERS_PROTOCOL } from '../../node/protocol/peer-list.ts';
+import { encodeBlobRequest } from '../../node/protocol/streams.ts';
 import { BLOB_PROTOCOL, HAVE_PROTOCOL, SYNC_PROTOCOL } from '../../node/protocol/topics.ts';
 import { createSwarm, type Swarm, type TestNode } from '../node/network/support.ts';
 import { until } from '../support/until.ts';
@@ -99,6 +101,43 @@ describe('places held open', { timeout: 60_000 }, () => {
     await Promise.all(asks);
     assert.equal(answers.filter((answer) => answer === 1).length, 8);
   });
+
+  it('by answers that are not read: eight keys with eight each keep nobody from an answer', async () => {
+    const { judge, honest, liars } = await scene(8);
+    const hash = await judge.store.put(new Uint8Array(2 ** 20).fill(7));
+    const held = (await Promise.all(liars.map((liar) => askUnread(liar, judge, hash)))).flat();
+    const bytes = await honest.blobs.range(judge.host.peerId, hash, 0, 2 ** 20);
+    assert.equal(bytes.length, 2 ** 20);
+    assert.deepEqual(await honest.blobs.have(judge.host.peerId, [hash]), [true]);
+    assert.equal(held.filter(({ status }) => status === 'open').length, 64);
+  });
+
+  it('by answers on a connection that is gone: their places are free again', async () => {
+    const { judge, liars } = await scene(1);
+    const [liar] = liars as [TestNode];
+    const hash = await judge.store.put(new Uint8Array(2 ** 20).fill(7));
+    await askUnread(liar, judge, hash);
+    const [connection] = judge.host.libp2p.getConnections(liar.host.libp2p.peerId);
+    connection!.abort(new Error('the line is cut'));
+    await until(() => liar.host.libp2p.getConnections().length === 0, 'the liar saw it');
+    const bytes = await liar.blobs.range(judge.host.peerId, hash, 0, 1_000);
+    assert.equal(bytes.length, 1_000);
+  });
+
+  /** As many whole ranges as a peer may ask for at once, and no credit for their bytes. Done when the first bytes of each are here. */
+  async function askUnread(liar: TestNode, judge: TestNode, hash: string): Promise<Stream[]> {
+    const request = encodeBlobRequest({ hash: fromHex(hash, 32), offset: 0, length: 2 ** 20 });
+    const streams: Stream[] = [];
+    for (let i = 0; i < 8; i++) {
+      const stream = await open(liar, judge, BLOB_PROTOCOL);
+      Object.assign(stream, { sendWindowUpdate: () => undefined });
+      stream.pause();
+      await writeFrame(stream, request, AbortSignal.timeout(10_000));
+      streams.push(stream);
+    }
+    await until(() => streams.every(({ readBufferLength }) => readBufferLength > 0), 'the answers have begun');
+    return streams;
+  }
 
   it('by an honest node that asks for much at once: it waits by itself, and nothing is refused', async () => {
     const { judge, honest } = await scene(0);
