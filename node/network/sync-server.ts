@@ -2,7 +2,7 @@
 // Source: spec/wire.md "Streams" (pages ≤ 1 MiB of open recipes, manifests, announcements and verdicts within maxLag).
 // Invariants: only recipes that we follow; a cursor is one arrival number for each kind, so that later asking goes on
 // where it ended; an empty next cursor comes with an empty page and says that was all; a page, also an empty one, costs at
-// most PAGE_SCANNED looks, and each look is charged to the asker.
+// most PAGE_SCANNED looks, each charged to the asker and to all together; what was found to lie under the floor is looked at once.
 
 import { fromUtf8, toHex, utf8 } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
@@ -28,6 +28,9 @@ const PAGE_MESSAGES = 4_096;
 const PAGE_SCANNED = 16_384;
 /** Messages looked at for one peer; one costs 0.05 ms (measured). Our own: four whole pages, then a twentieth of a core. */
 const SCAN_RATE: Rate = { perSecond: 1_000, burst: 4 * PAGE_SCANNED };
+/** Of all peers together. Our own: four peers' worth, a fifth of a core. */
+const ALL_SCAN_RATE: Rate = { perSecond: 4_000, burst: 16 * PAGE_SCANNED };
+const ALL = 'all';
 const NOTHING: Uint8Array = new Uint8Array(0);
 
 export interface SyncServerInit {
@@ -42,6 +45,8 @@ export function createSyncServer(
 ): Pick<Startable, 'start'> {
   const { requests, inbox } = components;
   const scans = createRateLimiter(components.clock, SCAN_RATE);
+  const allScans = createRateLimiter(components.clock, ALL_SCAN_RATE);
+  const underFloor = createUnderFloor();
   return {
     async start() {
       const busy = encodeSyncAnswer({ status: 'busy', envelopes: [], nextCursor: NOTHING });
@@ -51,13 +56,15 @@ export function createSyncServer(
         if (scope !== null && !inbox.followed().includes(scope)) {
           return encodeSyncAnswer({ status: 'missing', envelopes: [], nextCursor: NOTHING });
         }
-        if (!scans.has(peer)) return busy;
+        if (!scans.has(peer) || !allScans.has(ALL)) return busy;
         const onScan = (): void => {
           signal.throwIfAborted();
           scans.charge(peer, 1);
+          allScans.charge(ALL, 1);
         };
         const floor = scope === null ? null : init.floorStep(scope);
-        return encodeSyncAnswer(await pageOf(inbox, scope, cursor, floor, onScan));
+        const looks: Looks = { onScan, areLeft: () => allScans.has(ALL) };
+        return encodeSyncAnswer(await pageOf({ inbox, underFloor }, { scope, cursor, floor, looks }));
       };
       await requests.serve(SYNC_PROTOCOL, answer, {
         maxRequestBytes: REQUEST_MAX_BYTES,
@@ -68,32 +75,47 @@ export function createSyncServer(
   };
 }
 
-/**
- * The page that begins at a cursor.
- * @param onScan called before each message that is looked at; what it throws ends the page
- * @throws {SwarmError} MALFORMED
- */
+interface Looks {
+  /** called before each message that is looked at; what it throws ends the page */
+  onScan(): void;
+  /** whether a page that has begun may look on; pages that run at once share what is left */
+  areLeft(): boolean;
+}
+
+interface PageRequest {
+  readonly scope: string | null;
+  readonly cursor: Uint8Array;
+  readonly floor: number | null;
+  readonly looks: Looks;
+}
+
+/** The page that begins at a cursor, or where the floor does. @throws {SwarmError} MALFORMED */
 async function pageOf(
-  inbox: NetworkInbox,
-  scope: string | null,
-  cursor: Uint8Array,
-  floor: number | null,
-  onScan: () => void,
+  components: { readonly inbox: NetworkInbox; readonly underFloor: UnderFloor },
+  request: PageRequest,
 ): Promise<SyncAnswer> {
+  const { inbox, underFloor } = components;
+  const { scope, floor, looks } = request;
   const kinds = scope === null ? NETWORK_KINDS : RECIPE_KINDS;
-  const next = parseCursor(cursor, kinds.length);
+  const next = parseCursor(request.cursor, kinds.length);
   const envelopes: Uint8Array[] = [];
   let bytes = 0;
   let scanned = 0;
   let isFull = false;
   for (const [i, kind] of kinds.entries()) {
-    for await (const { message, arrival } of inbox.storedFrom(kind, scope, next[i]!)) {
-      isFull = scanned >= PAGE_SCANNED;
+    const below =
+      scope === null || floor === null || KEPT_WHOLE.includes(kind) ? null : underFloor.of(scope, kind, floor);
+    next[i] = Math.max(next[i]!, below?.arrival ?? 0);
+    for await (const { message, arrival } of inbox.storedFrom(kind, scope, next[i])) {
+      isFull = scanned >= PAGE_SCANNED || (scanned > 0 && !looks.areLeft());
       if (isFull) break;
       scanned++;
-      onScan();
-      const isOver = floor !== null && !KEPT_WHOLE.includes(kind) && (stepOf(message.payload) ?? floor) < floor;
-      if (!isOver) {
+      looks.onScan();
+      const isUnder = below !== null && (stepOf(message.payload) ?? below.floor) < below.floor;
+      if (isUnder) {
+        // The cursor stands where the known ones end: this one is the next of them.
+        if (next[i] === below.arrival) below.arrival = arrival + 1;
+      } else {
         bytes += message.envelope.length + 4;
         isFull = bytes > PAGE_BYTES || envelopes.length >= PAGE_MESSAGES;
         if (isFull) break;
@@ -104,6 +126,32 @@ async function pageOf(
     if (isFull) break;
   }
   return { status: 'ok', envelopes, nextCursor: scanned === 0 ? NOTHING : utf8(next.join('.')) };
+}
+
+/** The first messages of a recipe and kind: all that arrived before `arrival` are of steps before `floor`. */
+interface Below {
+  readonly floor: number;
+  arrival: number;
+}
+
+interface UnderFloor {
+  /** shared by the pages of one floor: each may find more */
+  of(scope: string, kind: MessageKind, floor: number): Below;
+}
+
+/** What is known of each recipe and kind that was asked for. A floor that rises leaves it true; one that falls does not. */
+function createUnderFloor(): UnderFloor {
+  const known = new Map<string, Below>();
+  return {
+    of(scope, kind, floor) {
+      const name = `${scope} ${kind}`;
+      const before = known.get(name);
+      if (before?.floor === floor) return before;
+      const below = { floor, arrival: before !== undefined && before.floor < floor ? before.arrival : 0 };
+      known.set(name, below);
+      return below;
+    },
+  };
 }
 
 function stepOf(payload: Uint8Array): number | null {

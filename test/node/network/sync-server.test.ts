@@ -6,18 +6,19 @@ import type { NetworkInbox } from '../../../node/network/inbox.ts';
 import type { StoredMessage } from '../../../node/network/inbox-store.ts';
 import type { Handler, Requests } from '../../../node/network/streams.ts';
 import { createSyncServer } from '../../../node/network/sync-server.ts';
-import { fromHex } from '../../../node/protocol/bytes.ts';
+import { fromHex, utf8 } from '../../../node/protocol/bytes.ts';
 import type { MessageKind } from '../../../node/protocol/ports.ts';
 import { decodeSyncAnswer, encodeSyncRequest, type SyncAnswer } from '../../../node/protocol/streams.ts';
 import { type FakeClock, fakeClock } from '../../support/fake-clock.ts';
 import { groupPayload, RECIPE } from './support.ts';
 
-const STORED = 40_000;
 const FLOOR = 100;
 const UNDER = groupPayload(0, RECIPE, FLOOR - 1);
 const ABOVE = groupPayload(0, RECIPE, FLOOR);
 
 describe('a page of a history that lies under the floor', () => {
+  let stored: number;
+  let floor: number;
   let looks: number;
   let clock: FakeClock;
   let answer: Handler;
@@ -25,14 +26,16 @@ describe('a page of a history that lies under the floor', () => {
   /** Groups under the floor, and one above it at the end. */
   async function* storedFrom(kind: MessageKind, _scope: string | null, from: number): AsyncGenerator<StoredMessage> {
     if (kind !== 'group') return;
-    for (let arrival = from; arrival <= STORED; arrival++) {
+    for (let arrival = from; arrival <= stored; arrival++) {
       looks++;
-      const payload = arrival === STORED ? ABOVE : UNDER;
+      const payload = arrival === stored ? ABOVE : UNDER;
       yield { message: { payload, envelope: payload } as StoredMessage['message'], arrival };
     }
   }
 
   beforeEach(async () => {
+    stored = 40_000;
+    floor = FLOOR;
     looks = 0;
     clock = fakeClock();
     const serve: Requests['serve'] = async (_protocol, handler) => {
@@ -40,7 +43,7 @@ describe('a page of a history that lies under the floor', () => {
     };
     const inbox = { followed: () => [RECIPE], storedFrom } as unknown as NetworkInbox;
     const requests = { serve } as unknown as Requests;
-    await createSyncServer({ requests, inbox, clock }, { floorStep: () => FLOOR }).start();
+    await createSyncServer({ requests, inbox, clock }, { floorStep: () => floor }).start();
   });
 
   async function page(cursor: Uint8Array, peer = 'peer', signal = new AbortController().signal): Promise<SyncAnswer> {
@@ -69,12 +72,61 @@ describe('a page of a history that lies under the floor', () => {
     assert.ok(looks <= 1, `${looks} were looked at`);
   });
 
-  it('is charged by what was looked at: who asks again and again is told to wait, others are answered', async () => {
+  /** Statuses of pages, each going on where the one before ended. */
+  async function statusesOf(peer: string, pages: number): Promise<string[]> {
     const statuses: string[] = [];
-    for (let i = 0; i < 8; i++) statuses.push((await page(new Uint8Array(0))).status);
-    assert.deepEqual(statuses, [...new Array<string>(4).fill('ok'), ...new Array<string>(4).fill('busy')]);
+    let cursor: Uint8Array = new Uint8Array(0);
+    for (let i = 0; i < pages; i++) {
+      const { status, nextCursor } = await page(cursor, peer);
+      statuses.push(status);
+      if (status === 'ok') cursor = nextCursor;
+    }
+    return statuses;
+  }
+
+  it('is charged by what was looked at: who asks again and again is told to wait, others are answered', async () => {
+    stored = 1_000_000;
+    assert.deepEqual(await statusesOf('peer', 6), ['ok', 'ok', 'ok', 'ok', 'busy', 'busy']);
     assert.equal((await page(new Uint8Array(0), 'another')).status, 'ok');
     await clock.advance(1_000);
     assert.equal((await page(new Uint8Array(0))).status, 'ok');
+  });
+
+  it('is charged to all together too: many keys do not have more looked at than sixteen pages, and some later', async () => {
+    stored = 1_000_000;
+    for (let i = 0; i < 4; i++) assert.deepEqual(await statusesOf(`peer ${i}`, 4), ['ok', 'ok', 'ok', 'ok']);
+    assert.equal((await page(new Uint8Array(0), 'another')).status, 'busy');
+    looks = 0;
+    await clock.advance(1_000);
+    const pages = await Promise.all(Array.from({ length: 8 }, (_, i) => page(new Uint8Array(0), `new ${i}`)));
+    assert.ok(looks > 0 && looks < 4_100, `${looks} were looked at`);
+    for (const { status, nextCursor } of pages) assert.ok(status === 'busy' || nextCursor.length > 0);
+  });
+
+  it('is looked at once: whoever comes later begins where the floor does', async () => {
+    assert.equal((await statusesOf('peer', 4)).at(-1), 'ok');
+    looks = 0;
+    assert.deepEqual((await page(new Uint8Array(0), 'late joiner')).envelopes, [ABOVE]);
+    assert.equal(looks, 1);
+    floor = FLOOR + 1;
+    assert.deepEqual((await page(new Uint8Array(0), 'another')).envelopes, []);
+    floor = FLOOR;
+    looks = 0;
+    await page(new Uint8Array(0), 'after the floor fell');
+    assert.ok(looks > 1, 'looked at anew');
+  });
+
+  it('is not said to lie under the floor by a cursor that leaves some out', async () => {
+    const ahead = utf8(`0.0.${stored - 1}.0.0`);
+    assert.deepEqual((await page(ahead)).envelopes, [ABOVE]);
+    looks = 0;
+    await page(new Uint8Array(0));
+    assert.ok(looks > 1, 'what it left out is looked at');
+  });
+
+  it('ends at the first that does not lie under it', async () => {
+    stored = 0;
+    assert.deepEqual((await page(new Uint8Array(0))).envelopes, [ABOVE]);
+    assert.deepEqual((await page(new Uint8Array(0), 'another')).envelopes, [ABOVE]);
   });
 });
