@@ -2,7 +2,8 @@
 // Source: spec/wire.md "Streams" (pages ≤ 1 MiB of open recipes, manifests, announcements and verdicts within maxLag).
 // Invariants: only recipes that we follow; a cursor is one arrival number for each kind, so that later asking goes on
 // where it ended; an empty next cursor comes with an empty page and says that was all; a page, also an empty one, costs at
-// most PAGE_SCANNED looks, each charged to the asker and to all together; what was found to lie under the floor is looked at once.
+// most PAGE_SCANNED looks, each charged to all askers together and to its own; but the oldest messages, once found to lie under the
+// floor, are looked at no more, and who finds them is not charged: a late joiner does not pay for a history of no use to it.
 
 import { fromUtf8, toHex, utf8 } from '../protocol/bytes.ts';
 import { SwarmError } from '../protocol/errors.ts';
@@ -59,11 +60,10 @@ export function createSyncServer(
         if (!scans.has(peer) || !allScans.has(ALL)) return busy;
         const onScan = (): void => {
           signal.throwIfAborted();
-          scans.charge(peer, 1);
           allScans.charge(ALL, 1);
         };
         const floor = scope === null ? null : init.floorStep(scope);
-        const looks: Looks = { onScan, areLeft: () => allScans.has(ALL) };
+        const looks: Looks = { onScan, charge: () => scans.charge(peer, 1), areLeft: () => allScans.has(ALL) };
         return encodeSyncAnswer(await pageOf({ inbox, underFloor }, { scope, cursor, floor, looks }));
       };
       await requests.serve(SYNC_PROTOCOL, answer, {
@@ -78,6 +78,8 @@ export function createSyncServer(
 interface Looks {
   /** called before each message that is looked at; what it throws ends the page */
   onScan(): void;
+  /** called after those that the asker is charged for */
+  charge(): void;
   /** whether a page that has begun may look on; pages that run at once share what is left */
   areLeft(): boolean;
 }
@@ -112,10 +114,10 @@ async function pageOf(
       scanned++;
       looks.onScan();
       const isUnder = below !== null && (stepOf(message.payload) ?? below.floor) < below.floor;
-      if (isUnder) {
-        // The cursor stands where the known ones end: this one is the next of them.
-        if (next[i] === below.arrival) below.arrival = arrival + 1;
-      } else {
+      // The cursor stands where the known ones end: this one is the next of them.
+      if (isUnder && next[i] === below.arrival) below.arrival = arrival + 1;
+      else looks.charge();
+      if (!isUnder) {
         bytes += message.envelope.length + 4;
         isFull = bytes > PAGE_BYTES || envelopes.length >= PAGE_MESSAGES;
         if (isFull) break;
