@@ -117,7 +117,7 @@ describe('places of requests', () => {
     work.resolve(DONE);
   });
 
-  it('an answer that is not read in its time is aborted: 1 MiB may take a home line of 1 Mbit/s three times as long', async (t) => {
+  it('an answer that is not read in its time is aborted: 1 MiB has the time that a slow home line takes', async (t) => {
     const patienceMs = hurry(t, 1_000);
     await serve(async (_request, peer) => new Uint8Array(peer === 'large' ? 2 ** 20 : 0));
     const small = await ask('small');
@@ -126,7 +126,7 @@ describe('places of requests', () => {
     const largeMs = patienceMs.at(-1)!;
     await until(() => [...small, ...large].every(({ isAborted }) => isAborted), 'both are aborted');
     assert.ok(smallMs >= 10_000 && smallMs < 15_000, `${smallMs} ms`);
-    assert.ok(largeMs >= 3 * 8_400 && largeMs < 30_000, `${largeMs} ms`);
+    assert.ok(largeMs >= 3 * 8_600 && largeMs < 40_000, `${largeMs} ms`);
   });
 });
 
