@@ -1,7 +1,8 @@
 // Shards of one encoding, fetched from whoever holds them, several at once (spec/shardcast.md "How it spreads").
 // Left for later: rarest-first; here the order is random, so that peers that start together hold different shards soon.
 // Invariants: a shard is stored only after its SHA-256 was right; shards on disk are never fetched again, so an interrupted
-// download resumes; a wrong shard costs its sender score and is asked elsewhere; a full disk ends the fetch and nothing else.
+// download resumes; a wrong shard costs its sender score and is asked elsewhere; a full disk ends the fetch and nothing else;
+// who does not say what it holds is waited for once.
 
 import { sha256, toHex } from '../node/protocol/bytes.ts';
 import { errorText, isSwarmError, SwarmError } from '../node/protocol/errors.ts';
@@ -53,15 +54,18 @@ export interface ShardFetcher {
 const SLOW_BYTES_PER_MS = 64 * 1.024;
 const SLOW_AFTER_MS = 10_000;
 const MAX_PEERS_ASKED = 32;
+/** A round begins without the peers that have not said by then what they hold; what they say later still counts. Our own. */
+const HAVE_PATIENCE_MS = 1_500;
 /** Shards tried between two looks at who holds what. */
 const SHARDS_A_ROUND = 16;
 
 interface Received {
   readonly bytes: Uint8Array;
   readonly peer: PeerIdString;
+  readonly elapsedMs: number;
 }
 
-/** Who may be asked for which shard in this round. */
+/** Who may be asked for which shard in this round; holders are added when they say so. */
 interface Round {
   readonly holders: ReadonlyMap<string, ReadonlySet<PeerIdString>>;
   readonly failed: Map<string, Set<PeerIdString>>;
@@ -86,11 +90,15 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   const { inFlight = 4, slowAfterMs = SLOW_AFTER_MS, retryMs = 250, maxRetryMs = 5_000, draw = Math.random } = init;
   const rangeBytes = Math.min(init.rangeBytes ?? RANGE_MAX_BYTES, RANGE_MAX_BYTES);
   const peers = createShardPeers();
+  /** asked what they hold, and have not answered yet */
+  const asking = new Set<PeerIdString>();
+  /** the last time they were asked what they hold they took too long: not waited for until they are quicker */
+  const silent = new Set<PeerIdString>();
 
   /** Asks a second peer when the first is slow; the first answer counts. */
   async function range(
     peer: PeerIdString,
-    second: () => PeerIdString | null,
+    second: (late: PeerIdString) => PeerIdString | null,
     shard: ShardRef,
     offset: number,
     length: number,
@@ -99,18 +107,20 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
     const done = new AbortController();
     const either = AbortSignal.any([signal, done.signal]);
     const ask = async (from: PeerIdString): Promise<Received> => {
+      const startMs = clock.nowMs();
       const bytes = await fetcher.range(from, shard.hashHex, offset, length, either);
       if (bytes.length !== length) {
         throw new SwarmError('SHARD_CORRUPT', `asked ${length} bytes of a shard, got ${bytes.length}`, { peer: from });
       }
-      return { bytes, peer: from };
+      return { bytes, peer: from, elapsedMs: clock.nowMs() - startMs };
     };
     const first = ask(peer);
     const patienceMs = Math.max(slowAfterMs, length / SLOW_BYTES_PER_MS);
     try {
       const quick = await Promise.race([first, clock.sleep(patienceMs, either).then(() => null)]);
       if (quick !== null) return quick;
-      const other = either.aborted ? null : second();
+      if (!either.aborted) peers.late(peer, length, patienceMs);
+      const other = either.aborted ? null : second(peer);
       return await (other === null ? first : Promise.any([first, ask(other)]));
     } catch (error) {
       throw error instanceof AggregateError ? error.errors[0] : error;
@@ -123,17 +133,19 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   async function download(
     peer: PeerIdString,
     shard: ShardRef,
-    second: () => PeerIdString | null,
+    second: (late: PeerIdString) => PeerIdString | null,
     signal: AbortSignal,
   ): Promise<Uint8Array> {
     const bytes = new Uint8Array(shard.sizeBytes);
+    let source = peer;
     const parts: { readonly from: PeerIdString; readonly length: number; readonly elapsedMs: number }[] = [];
     for (let offset = 0; offset < bytes.length; offset += rangeBytes) {
       const length = Math.min(rangeBytes, bytes.length - offset);
-      const startMs = clock.nowMs();
-      const part = await range(peer, second, shard, offset, length, signal);
+      const part = await range(source, second, shard, offset, length, signal);
+      // Who overtook a late one goes on with the shard.
+      source = part.peer;
       bytes.set(part.bytes, offset);
-      parts.push({ from: part.peer, length, elapsedMs: clock.nowMs() - startMs });
+      parts.push({ from: part.peer, length, elapsedMs: part.elapsedMs });
     }
     if (toHex(sha256(bytes)) !== shard.hashHex) {
       for (const other of new Set(parts.map(({ from }) => from))) if (other !== peer) peers.failed(other);
@@ -147,17 +159,19 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   async function fetchOne(shard: ShardRef, round: Round, options: ShardFetchOptions): Promise<boolean> {
     const failed = round.failed.get(shard.hashHex) ?? new Set<PeerIdString>();
     round.failed.set(shard.hashHex, failed);
-    const next = (except?: PeerIdString): PeerIdString | null => {
-      const left = [...(round.holders.get(shard.hashHex) ?? [])].filter((p) => p !== except && !failed.has(p));
-      return (
-        peers.choose(left, draw) ?? (failed.has(options.signer) || except === options.signer ? null : options.signer)
-      );
+    const next = (): PeerIdString | null => {
+      const left = [...(round.holders.get(shard.hashHex) ?? [])].filter((p) => !failed.has(p));
+      return peers.choose(left, draw) ?? (failed.has(options.signer) ? null : options.signer);
+    };
+    const insteadOf = (late: PeerIdString): PeerIdString | null => {
+      failed.add(late);
+      return next();
     };
     for (let peer = next(); peer !== null; peer = next()) {
       const asked = peer;
       let bytes: Uint8Array;
       try {
-        bytes = await download(asked, shard, () => next(asked), options.signal);
+        bytes = await download(asked, shard, insteadOf, options.signal);
       } catch (error) {
         if (options.signal.aborted) throw interrupted();
         failed.add(asked);
@@ -175,19 +189,33 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   async function lookForHolders(shards: readonly ShardRef[], signal: AbortSignal): Promise<Round> {
     const hashes = shards.map((shard) => shard.hashHex);
     const holders = new Map(hashes.map((hash) => [hash, new Set<PeerIdString>()]));
-    const asked = shuffled(fetcher.connectedPeers(), draw).slice(0, MAX_PEERS_ASKED);
-    await Promise.all(
-      asked.map(async (peer) => {
-        try {
-          const bits = await fetcher.have(peer, hashes, signal);
-          hashes.forEach((hash, i) => {
-            if (bits[i] === true) holders.get(hash)!.add(peer);
-          });
-        } catch (error) {
-          logger.debug({ peer, reason: errorText(error) }, 'peer did not say what it holds');
-        }
-      }),
-    );
+    const ask = async (peer: PeerIdString): Promise<void> => {
+      const startMs = clock.nowMs();
+      asking.add(peer);
+      try {
+        const bits = await fetcher.have(peer, hashes, signal);
+        hashes.forEach((hash, i) => {
+          if (bits[i] === true) holders.get(hash)!.add(peer);
+        });
+        if (clock.nowMs() - startMs < HAVE_PATIENCE_MS) silent.delete(peer);
+      } catch (error) {
+        logger.debug({ peer, reason: errorText(error) }, 'peer did not say what it holds');
+      } finally {
+        asking.delete(peer);
+      }
+    };
+    const connected = fetcher.connectedPeers();
+    for (const peer of silent) if (!connected.includes(peer)) silent.delete(peer);
+    const asked = shuffled(
+      connected.filter((peer) => !asking.has(peer)),
+      draw,
+    ).slice(0, MAX_PEERS_ASKED);
+    const quick = asked.filter((peer) => !silent.has(peer));
+    const answers = new Map(asked.map((peer) => [peer, ask(peer)]));
+    const said = new AbortController();
+    const all = Promise.all(quick.map((peer) => answers.get(peer))).then(() => said.abort());
+    await Promise.race([all, clock.sleep(HAVE_PATIENCE_MS, AbortSignal.any([signal, said.signal]))]);
+    for (const peer of quick) if (asking.has(peer)) silent.add(peer);
     return { holders, failed: new Map() };
   }
 

@@ -1,7 +1,8 @@
 // Which peer to ask for a shard: probability ∝ success rate × bandwidth, both moving averages (spec/shardcast.md).
 // Failure counts against success only, never against bandwidth; success heals a little at every update, so that a peer that
-// recovered is tried again. Invariant: at most a quarter of the requests go to peers that have delivered nothing yet,
-// unless nobody else has the shard.
+// recovered is tried again. A range that is late says how fast its peer is at most, and counts against both: else who delivered
+// a little very fast could hold range after range. Invariant: at most a quarter of the requests go to peers that have
+// delivered nothing yet, fewer when they were late, unless nobody else has the shard.
 
 import type { PeerIdString } from '../node/protocol/ports.ts';
 
@@ -13,8 +14,9 @@ const HEALING = 0.01;
 const UNPROVEN_SHARE = 0.25;
 /** What a newcomer is taken for until it has delivered. */
 const NEWCOMER_BYTES_PER_MS = 256;
-/** A peer is never quite out: its recovery could not be seen. */
+/** A peer is never quite out: its recovery could not be seen. Our own. */
 const MIN_SUCCESS = 0.01;
+const MIN_BYTES_PER_MS = 1;
 
 interface Score {
   success: number;
@@ -36,6 +38,8 @@ export interface ShardPeers {
   choose(candidates: readonly PeerIdString[], draw: () => number): PeerIdString | null;
   succeeded(peer: PeerIdString, bytes: number, elapsedMs: number): void;
   failed(peer: PeerIdString): void;
+  /** A range of so many bytes has not come after so long: another peer is asked for it as well. */
+  late(peer: PeerIdString, bytes: number, waitedMs: number): void;
   score(peer: PeerIdString): PeerScore;
 }
 
@@ -73,7 +77,10 @@ export function createShardPeers(): ShardPeers {
     choose(candidates, draw) {
       const proven = candidates.filter((peer) => scores.get(peer)?.delivered === true);
       const unproven = candidates.filter((peer) => scores.get(peer)?.delivered !== true);
-      const tryNew = unproven.length > 0 && (proven.length === 0 || draw() < UNPROVEN_SHARE);
+      // Less than what a newcomer is taken for: these were late before.
+      const fastest = Math.max(0, ...unproven.map((peer) => scoreOf(peer).bytesPerMs));
+      const share = UNPROVEN_SHARE * (fastest / NEWCOMER_BYTES_PER_MS);
+      const tryNew = unproven.length > 0 && (proven.length === 0 || draw() < share);
       const weight = (peer: PeerIdString): number => scoreOf(peer).success * scoreOf(peer).bytesPerMs;
       return pickByWeight(tryNew ? unproven : proven, weight, draw());
     },
@@ -85,6 +92,11 @@ export function createShardPeers(): ShardPeers {
     },
     failed(peer) {
       observe(peer, 0);
+    },
+    late(peer, bytes, waitedMs) {
+      const score = observe(peer, 0);
+      const atMost = Math.min(score.bytesPerMs / 2, bytes / Math.max(1, waitedMs));
+      score.bytesPerMs = Math.max(MIN_BYTES_PER_MS, atMost);
     },
     score(peer) {
       const { success, bytesPerMs, delivered } = scoreOf(peer);

@@ -7,6 +7,7 @@ import { createShardFetcher, type ShardFetcher, type ShardFetcherInit, type Shar
 import { fakeClock } from '../support/fake-clock.ts';
 import { type MemoryFetcher, memoryFetcher } from '../support/memory-fetcher.ts';
 import { memoryBlobs } from '../support/memory-store.ts';
+import { randomNumbers } from '../support/random-model.ts';
 import { silentLogger as logger } from '../support/silent-logger.ts';
 
 const SHARD_BYTES = 1000;
@@ -123,6 +124,118 @@ test('a range that hangs is asked of a second peer', async () => {
   await done;
   assert.equal(await missing(), 0);
   assert.equal(service.peers.score('slow').hasDelivered, false);
+  assert.equal(service.peers.score('slow').bytesPerMs, 1);
+  // Ranges of 97 to 300 bytes, each within a millisecond: the time of whom it overtook is not its own.
+  assert.ok(service.peers.score('quick').bytesPerMs >= 97);
+  // One range each of three shards: who overtook it goes on.
+  assert.ok(fetcher.asked.filter(({ peer }) => peer === 'slow').length <= 3);
+});
+
+test('the only holder hangs: the signer is asked as well, not the holder again', async () => {
+  const { service, shards, missing, fetcher, source, clock } = await bench([], 1);
+  fetcher.peers.set('slow', { blobs: source, tamper: () => new Promise(() => undefined) });
+  fetcher.peers.set('signer', { blobs: source });
+  const { have } = fetcher;
+  fetcher.have = async (peer, hashes) => (peer === 'signer' ? hashes.map(() => false) : have(peer, hashes));
+  const done = service.fetch(shards, options());
+  for (let i = 0; i < 20; i++) await clock.advance(10_001);
+  assert.equal(await missing(), 0);
+  await done;
+});
+
+let madePolicies = 100;
+
+/** Seconds that each of so many policies of one shard took, one after the other. */
+async function secondsOfPolicies({ service, source, clock }: Bench, count: number): Promise<readonly number[]> {
+  const seconds: number[] = [];
+  for (let policy = 0; policy < count; policy++) {
+    const bytes = new Uint8Array(SHARD_BYTES).fill(madePolicies++);
+    const shard = { hashHex: await source.put(bytes), sizeBytes: bytes.length };
+    const startMs = clock.nowMs();
+    let isDone = false;
+    const done = service.fetch([shard], options()).then(() => {
+      isDone = true;
+    });
+    for (let i = 0; i < 1_000 && !isDone; i++) {
+      for (let k = 0; k < 10; k++) await new Promise((resolve) => setImmediate(resolve));
+      if (!isDone) await clock.advance(100);
+    }
+    await done;
+    seconds.push((clock.nowMs() - startMs) / 1000);
+  }
+  return seconds;
+}
+
+test('a peer that never says what it holds is waited for once, 1.5 s', async () => {
+  const made = await bench(['a', 'b'], 0);
+  const { fetcher, clock, source } = made;
+  fetcher.peers.set('silent', { blobs: source });
+  const { have } = fetcher;
+  let asked = 0;
+  fetcher.have = async (peer, hashes) => {
+    if (peer !== 'silent') return have(peer, hashes);
+    asked += 1;
+    await clock.sleep(10_000);
+    throw new SwarmError('REQUEST_TIMEOUT', 'no answer');
+  };
+  assert.deepEqual(await secondsOfPolicies(made, 5), [1.5, 0, 0, 0, 0]);
+  assert.equal(asked, 1, 'not asked again while it may still answer');
+  await clock.advance(10_000);
+  assert.deepEqual(await secondsOfPolicies(made, 1), [0]);
+  assert.equal(asked, 2);
+});
+
+test('a peer that says late what it holds is asked for it in the same round, and waited for once it is quick', async () => {
+  const made = await bench([], 1);
+  const { fetcher, clock, source, service, shards, missing } = made;
+  fetcher.peers.set('busy', { blobs: source });
+  fetcher.peers.set('signer', {
+    blobs: source,
+    async tamper() {
+      await clock.sleep(3_000);
+      throw new SwarmError('REQUEST_REFUSED', 'busy');
+    },
+  });
+  const { have } = fetcher;
+  let haveMs = 2_000;
+  fetcher.have = async (peer, hashes) => {
+    if (peer === 'signer') return hashes.map(() => false);
+    await clock.sleep(haveMs);
+    return have(peer, hashes);
+  };
+  const done = service.fetch(shards, options());
+  await clock.advance(1_400);
+  assert.deepEqual(fetcher.asked, []);
+  await clock.advance(3_600);
+  await done;
+  assert.equal(await missing(), 0);
+  haveMs = 1_000;
+  assert.deepEqual(await secondsOfPolicies(made, 2), [3, 1], 'the signer first, then whoever is quick again');
+});
+
+test('who delivered quickly and then holds ranges open is soon asked for nothing', async () => {
+  const made = await bench(['a', 'b', 'signer'], 0, { draw: randomNumbers(7) });
+  const { fetcher, clock, source, service } = made;
+  const slowly = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    await clock.sleep(1);
+    return bytes;
+  };
+  for (const peer of ['a', 'b', 'signer']) fetcher.peers.set(peer, { blobs: source, tamper: slowly });
+  let given = 0;
+  const tamper = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    if (given++ < 4) return bytes;
+    await clock.sleep(15_000);
+    throw new SwarmError('REQUEST_TIMEOUT', 'no answer');
+  };
+  fetcher.peers.set('stalling', { blobs: source, tamper });
+  const seconds = await secondsOfPolicies(made, 40);
+  assert.equal(service.peers.score('stalling').hasDelivered, true);
+  assert.equal(seconds.filter((each) => each >= 10).length, 1, `${seconds}`);
+  assert.ok(Math.max(...seconds) < 11, 'one range, not one after the other');
+  assert.ok(
+    service.peers.score('a').bytesPerMs > 2,
+    'who helped out is not measured with the time of whom it overtook',
+  );
 });
 
 test('a full disk ends the fetch with its code', async () => {

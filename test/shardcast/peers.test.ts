@@ -44,6 +44,30 @@ test('at most a quarter of the requests go to peers that have delivered nothing'
   assert.ok(got['new 1']! > 0.05 && got['new 2']! > 0.05, 'newcomers get a trial');
 });
 
+test('who is late is as fast as was waited at most, half as fast as before at least, and fails', () => {
+  const peers = createShardPeers();
+  peers.succeeded('a', 1_000, 1);
+  const before = peers.score('a');
+  peers.late('a', 4_000, 10);
+  assert.equal(peers.score('a').bytesPerMs, 400);
+  assert.ok(Math.abs(peers.score('a').success - 0.7 * (before.success + 0.01)) < 1e-12);
+  peers.late('a', 4_000, 10);
+  assert.equal(peers.score('a').bytesPerMs, 200, 'again and again: less each time');
+  for (let i = 0; i < 20; i++) peers.late('a', 4_000, 10);
+  assert.equal(peers.score('a').bytesPerMs, 1, 'never quite out');
+  peers.succeeded('a', 1_000, 1);
+  assert.ok(Math.abs(peers.score('a').bytesPerMs - (0.7 + 300)) < 1e-9, 'a delivery counts as ever');
+});
+
+test('a newcomer that was late gets fewer of the trials, also when it is the only one', () => {
+  const peers = createShardPeers();
+  peers.succeeded('old', 10, 1_000);
+  peers.late('late', 64, 1);
+  const got = shares(peers, ['old', 'late']);
+  // 0.25 · 64 / 256
+  assert.ok(Math.abs(got['late']! - 0.0625) < 0.01, `${got['late']}`);
+});
+
 test('with newcomers alone, or nobody', () => {
   const peers = createShardPeers();
   assert.equal(
