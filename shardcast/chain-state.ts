@@ -36,6 +36,8 @@ export interface Equivocation {
 export type Added = 'followed' | 'updated' | 'parked' | 'equivocation' | 'refused';
 
 export interface ChainState {
+  /** whether it is of a policy that is known, followed or parked */
+  isUpdate(manifest: Manifest): boolean;
   /** What `add` would make of it: accept is to be stored and passed on, also the second half of an equivocation. */
   judge(manifest: Manifest, signerKey: string): CheckAnswer;
   /** what `continueWith` would make of it */
@@ -166,6 +168,7 @@ export function createChainState(): ChainState {
   }
 
   return {
+    isUpdate: ({ policyStep, policyRoot }) => known(policyStep)?.policyRoot === toHex(policyRoot),
     judge,
     judgeContinuation,
     continueWith,

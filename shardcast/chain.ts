@@ -24,6 +24,7 @@ import { assemblePolicy } from './assemble.ts';
 import { type ChainEntry, createChainState, type Equivocation } from './chain-state.ts';
 import type { ShardFetcher } from './fetch.ts';
 import { checkManifest, isSizePossible, shardsOf } from './manifest.ts';
+import { createManifestUpdates } from './manifest-updates.ts';
 import { fetchModel, type Model, modelOf } from './model-texts.ts';
 import type { ModelTexts, PolicyFolders } from './policies.ts';
 import type { ChainRecipe } from './recipe.ts';
@@ -108,6 +109,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   const { recipe, follow = 'all', gapPatienceMs = GAP_PATIENCE_MS, retryMs = RETRY_MS } = init;
   const { keepPolicies } = recipe.recipe.staleness;
   const state = createChainState();
+  const updates = createManifestUpdates(components, recipe.recipeIdHex);
   const listeners = new Set<(policy: ChainPolicy) => void>();
   const refused = new Set<string>();
   const cleaned = new Set<number>();
@@ -140,12 +142,20 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     return { answer: state.judge(manifest, toHex(message.publicKey)), manifest };
   }
 
+  function stageZero(message: SignedMessage): CheckAnswer {
+    const { answer, manifest } = judge(message);
+    if (answer.answer !== 'accept' || manifest === null || !state.isUpdate(manifest)) return answer;
+    // [IGNORE] updates come too fast
+    return updates.mayHear() ? answer : ignore('RATE_LIMITED');
+  }
+
   const newestKept = (): readonly ChainEntry[] => state.newestFirst().slice(0, keepPolicies);
   const isHere = ({ policyRoot }: ChainEntry): boolean => policies.has(policyRoot) && !refused.has(policyRoot);
   const readyEntry = (): ChainEntry | null => state.newestFirst().find(isHere) ?? null;
 
   function take(message: SignedMessage): void {
     const { answer, manifest } = judge(message);
+    if (manifest !== null) updates.keepLatest(message, manifest);
     if (answer.answer !== 'accept' || manifest === null) return;
     const policyRoot = toHex(manifest.policyRoot);
     const added = state.add({
@@ -334,7 +344,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
       stopping.abort();
       await running;
     },
-    stageZero: (message) => judge(message).answer,
+    stageZero,
     continuationStageZero: (message) => judgeWord(message).answer,
     announced: () => {
       const head = state.head();

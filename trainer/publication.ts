@@ -7,19 +7,25 @@ import { join } from 'node:path';
 import type { BlobRef } from '../node/protocol/blob-ref.ts';
 import { concatBytes, fromHex, sha256, utf8 } from '../node/protocol/bytes.ts';
 import type { Admission, TrainingRecord } from '../node/protocol/manifest.ts';
-import type { BlobStore } from '../node/protocol/ports.ts';
+import type { BlobStore, Clock } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { admissionOf, shareOf } from './admission.ts';
 import type { Pool } from './pool.ts';
 import type { RunState } from './run-state.ts';
 import type { PolicyPublisher } from './trainer-ports.ts';
 
+/** The same admission is said again so often: for those who missed it. Our own. */
+const REPEAT_MS = 60_000;
+
 const MOMENT_FILES = ['first-moments.safetensors', 'second-moments.safetensors'] as const;
 
 export interface Publication {
   /** @param checkpoint folder that holds the same state; null before the first step */
   publish(state: RunState, weights: Uint8Array, checkpoint: string | null): Promise<void>;
-  /** Raises the admission of the policy that is out: what it asked for did not make a batch. */
+  /**
+   * Raises the admission of the policy that is out: what it asked for did not make a batch. Each announcement is kept and told by
+   * every node, so what was said is not said again before a minute has passed.
+   */
   askForMore(state: RunState): Promise<void>;
   close(): Promise<void>;
 }
@@ -42,15 +48,27 @@ async function optimizerStateHash(checkpoint: string): Promise<Uint8Array | null
 
 /** Publishes the states of one run. */
 export function createPublication(
-  components: { readonly publisher: PolicyPublisher; readonly blobs: BlobStore; readonly pool: Pool },
+  components: {
+    readonly publisher: PolicyPublisher;
+    readonly blobs: BlobStore;
+    readonly pool: Pool;
+    readonly clock: Clock;
+  },
   init: { readonly recipe: ResolvedRecipe },
 ): Publication {
-  const { publisher, blobs, pool } = components;
+  const { publisher, blobs, pool, clock } = components;
   const { staleness, grpo } = init.recipe.recipe;
   /** blobs of records, oldest first, as many publications as peers keep */
   const kept: string[][] = [];
   /** the most that a peer was asked for of the policy that is out */
   let askedOfEach = 0;
+  let said: Admission = { wantGroups: 0, activePeers: 0 };
+  let saidMs = Number.NEGATIVE_INFINITY;
+
+  function note(admission: Admission): void {
+    said = admission;
+    saidMs = clock.nowMs();
+  }
 
   function admission({ policyStep }: RunState): Admission {
     return admissionOf({
@@ -90,7 +108,8 @@ export function createPublication(
       const made = await record(state, checkpoint);
       const wanted = admission(state);
       askedOfEach = shareOf(wanted);
-      await publisher.publish({ policyStep, parentRoot, weights, admission: wanted, record: made });
+      const published = await publisher.publish({ policyStep, parentRoot, weights, admission: wanted, record: made });
+      if (published !== null) note(wanted);
     },
     async askForMore(state) {
       const now = admission(state);
@@ -98,7 +117,10 @@ export function createPublication(
       const announced = pool.announcedAt(state.policyStep, askedOfEach);
       const wanted = { ...now, wantGroups: announced + Math.max(grpo.promptsPerStep, now.wantGroups) };
       askedOfEach = Math.max(askedOfEach, shareOf(wanted));
+      const isNews = wanted.wantGroups !== said.wantGroups || wanted.activePeers !== said.activePeers;
+      if (!isNews && clock.nowMs() - saidMs < REPEAT_MS) return;
       await publisher.announce({ admission: wanted });
+      note(wanted);
     },
     async close() {
       await publisher.announce({ admission: { wantGroups: 0, activePeers: 0 }, closing: true });

@@ -6,7 +6,7 @@
 import { setImmediate as giveWay } from 'node:timers/promises';
 import { fromUtf8, utf8 } from '../protocol/bytes.ts';
 import { messageKey, openEnvelope } from '../protocol/envelope.ts';
-import type { Logger, MessageKind, Records, SignedMessage } from '../protocol/ports.ts';
+import type { Logger, MessageKind, MessageRef, Records, SignedMessage } from '../protocol/ports.ts';
 
 const ARRIVAL_DIGITS = 12;
 
@@ -20,7 +20,7 @@ export interface InboxStore {
   has(message: SignedMessage, scope: string | null): boolean;
   /** oldest first, from an arrival number on */
   read(kind: MessageKind, scope: string | null, fromArrival?: number): AsyncIterable<StoredMessage>;
-  delete(message: SignedMessage, scope: string | null): Promise<void>;
+  delete(message: MessageRef, scope: string | null): Promise<void>;
   /** the arrival number of the next message */
   nextArrival(kind: MessageKind, scope: string | null): Promise<number>;
 }

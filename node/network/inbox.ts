@@ -41,8 +41,8 @@ export interface NetworkInbox extends Inbox, Startable {
   storedFrom(kind: MessageKind, scope: string | null, fromArrival: number): AsyncIterable<StoredMessage>;
   /**
    * Deletes a recipe's groups, verdicts and secrets of steps before this one, and those that more than `maxKept` of their kind came
-   * after, oldest arrival first, up to the first that is to stay (what lies behind it goes the next time). Manifests stay: the
-   * chain is short. @returns how many
+   * after, oldest arrival first, up to the first that is to stay (what lies behind it goes the next time). Manifests stay: one
+   * a step (shardcast/manifest-updates.ts). @returns how many
    */
   forgetBefore(recipeIdHex: string, policyStep: number, maxKept: number): Promise<number>;
   /** how many wait for what they build on */

@@ -13,7 +13,7 @@ import { SwarmError } from './errors.ts';
 import { type KeyPair, PUBLIC_KEY_BYTES, peerIdOfPublicKey, peerIdStringOf } from './keys.ts';
 import { ANNOUNCEMENT_MAX_BYTES, PAYLOAD_MAX_BYTES, PROTOCOL_VERSION } from './limits.ts';
 import { type Envelope, EnvelopeSchema } from './messages_pb.ts';
-import type { MessageKind, SignedMessage } from './ports.ts';
+import type { MessageKind, MessageRef, SignedMessage } from './ports.ts';
 import { SIGNATURE_BYTES, signMessage, type Verify, verifySignature } from './signing.ts';
 import { isMessageKind } from './topics.ts';
 
@@ -113,6 +113,6 @@ function signedMessage(kind: MessageKind, envelope: Envelope, bytes: Uint8Array)
 }
 
 /** Names a message among those of all signers. */
-export function messageKey(message: SignedMessage): string {
+export function messageKey(message: MessageRef): string {
   return `${message.idHex}.${message.peerIdString}`;
 }

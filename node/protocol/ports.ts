@@ -47,6 +47,9 @@ export interface SignedMessage {
   readonly envelope: Uint8Array;
 }
 
+/** What names a message: ids of two signers may be the same. */
+export type MessageRef = Pick<SignedMessage, 'kind' | 'idHex' | 'peerIdString'>;
+
 export type MessageKind = 'recipe' | 'group' | 'verdict' | 'manifest' | 'continuation' | 'offer' | 'secret';
 
 /** Stage 0 of one kind: cheap, no model, < 5 ms. */
@@ -65,7 +68,7 @@ export interface Inbox {
   /** accepted messages on disk, oldest first */
   stored(kind: MessageKind, scope: string | null): AsyncIterable<SignedMessage>;
   /** deletes an accepted message from the disk; others may bring it again */
-  forget(message: SignedMessage, scope: string | null): Promise<void>;
+  forget(message: MessageRef, scope: string | null): Promise<void>;
   /**
    * Checks again what waits in a scope because it came too early (UNKNOWN_ROOT, UNKNOWN_RECIPE, PARENT_UNKNOWN): call it
    * when a manifest or recipe arrived. Returns how many were accepted.

@@ -5,10 +5,11 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { sha256, toHex } from '../../node/protocol/bytes.ts';
 import { createKeyPair, type KeyPair } from '../../node/protocol/keys.ts';
-import { encodeManifest, type Manifest } from '../../node/protocol/manifest.ts';
+import { decodeManifest, encodeManifest, type Manifest } from '../../node/protocol/manifest.ts';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
 import { createPolicyFolders } from '../../shardcast/policies.ts';
+import type { ChainRecipe } from '../../shardcast/recipe.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { memoryFetcher } from '../support/memory-fetcher.ts';
 import { type MemoryInbox, memoryInbox, signAs } from '../support/memory-inbox.ts';
@@ -23,6 +24,7 @@ const RECIPE = chainRecipe([toHex(TRAINER.publicKey)]);
 interface Scene {
   readonly chain: PolicyChainService;
   readonly inbox: MemoryInbox;
+  readonly clock: ReturnType<typeof fakeClock>;
   /** where peers have their shards */
   readonly swarm: ReturnType<typeof memoryBlobs>;
   /** the n-th policy's manifest, its shards to be had */
@@ -33,13 +35,13 @@ interface Scene {
   readySteps(step: number): Promise<void>;
 }
 
-async function scene(t: TestContext): Promise<Scene> {
+async function scene(t: TestContext, recipe: ChainRecipe = RECIPE): Promise<Scene> {
   const [own, swarm, clock, inbox] = [memoryBlobs(), memoryBlobs(), fakeClock(), memoryInbox()];
   const fetcher = memoryFetcher(own);
   fetcher.peers.set('somebody', { blobs: swarm });
   const policies = createPolicyFolders(await tempDir(t));
   const shards = createShardFetcher({ fetcher, blobs: own, clock, logger }, {});
-  const chain = createPolicyChain({ inbox, blobs: own, fetcher, shards, policies, clock, logger }, { recipe: RECIPE });
+  const chain = createPolicyChain({ inbox, blobs: own, fetcher, shards, policies, clock, logger }, { recipe });
   inbox.stageZero.manifest = chain.stageZero;
   await chain.start();
   t.after(() => chain.stop());
@@ -51,6 +53,7 @@ async function scene(t: TestContext): Promise<Scene> {
   return {
     chain,
     inbox,
+    clock,
     swarm,
     async manifest(n, changed = {}) {
       const { weights, root } = policyAt(n);
@@ -80,6 +83,16 @@ async function scene(t: TestContext): Promise<Scene> {
       assert.equal(chain.ready()?.policyStep, step);
     },
   };
+}
+
+/** Policy step, beginning of the root and time of what is stored. */
+async function storedManifests({ inbox }: Scene, scope: string = RECIPE.recipeIdHex): Promise<readonly string[]> {
+  const found: string[] = [];
+  for await (const { payload } of inbox.stored('manifest', scope)) {
+    const { policyStep, policyRoot, timeMs } = decodeManifest(payload);
+    found.push(`${policyStep} ${toHex(policyRoot).slice(0, 8)} ${timeMs}`);
+  }
+  return found;
 }
 
 const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5));
@@ -168,4 +181,74 @@ test('a manifest again, as it was', async (t) => {
     'ignore DUPLICATE',
     'an older word',
   );
+});
+
+test('the same policy under ever new times, to fill disks: one is kept, few are passed on, whatever the times are', async (t) => {
+  const s = await scene(t);
+  const first = await s.manifest(0);
+  assert.equal(await s.send(first), 'accept');
+  const answers: Record<string, number> = {};
+  for (let i = 1; i <= 600; i++) {
+    await s.clock.advance(25);
+    // 2 s further each time, from long ago: no clock says that it comes too soon, or from the future.
+    const answer = await s.send({ ...first, timeMs: first.timeMs + 2_000 * i });
+    answers[answer] = (answers[answer] ?? 0) + 1;
+    assert.equal((await storedManifests(s)).length, 1);
+  }
+  // 30 at once, and one each of the 15 s divided by two.
+  assert.deepEqual(answers, { accept: 37, 'ignore RATE_LIMITED': 563 });
+  assert.equal(await s.send(await s.manifest(1)), 'accept', 'a new step is no update');
+  const { policyRoot, full } = await s.manifest(2);
+  assert.equal(await s.send(await s.manifest(1, { policyRoot, full })), 'accept', 'nor is evidence');
+});
+
+test('a waiting trainer is heard each time, also when its clock is an hour off or ours is set back', async (t) => {
+  const s = await scene(t);
+  const first = await s.manifest(0, { timeMs: s.clock.nowMs() + 3_600_000 });
+  assert.equal(await s.send(first), 'accept');
+  for (let i = 1; i <= 100; i++) {
+    await s.clock.advance(3_000);
+    assert.equal(await s.send({ ...first, timeMs: first.timeMs + 3_000 * i }), 'accept');
+  }
+  await s.clock.advance(-3_600_000);
+  await s.clock.advance(3_000);
+  assert.equal(await s.send({ ...first, timeMs: first.timeMs + 303_000, closing: true }), 'accept');
+  assert.equal(s.chain.announced()?.closing, true);
+});
+
+test('updates that overtake each other on the way to the disk: the latest stays', async (t) => {
+  const s = await scene(t);
+  const first = await s.manifest(0);
+  await s.send(first);
+  // Judged before any of them was stored, as those of one gossip message are.
+  s.inbox.stageZero.manifest = () => ({ answer: 'accept' });
+  for (const later of [9, 7, 8]) await s.send({ ...first, timeMs: first.timeMs + later });
+  assert.deepEqual(await storedManifests(s), [`0 ${policyAt(0).root.slice(0, 8)} ${first.timeMs + 9}`]);
+});
+
+test('what is evidence, or may be named by the author, stays beside the latest: other roots, other signers', async (t) => {
+  const other = createKeyPair();
+  const recipe = chainRecipe([toHex(TRAINER.publicKey), toHex(other.publicKey)]);
+  const s = await scene(t, recipe);
+  const { recipeId } = recipe;
+  const step = async (n: number, changed: Partial<Manifest> = {}) => s.manifest(n, { recipeId, ...changed });
+  await s.send(await step(0));
+  const one = await step(1);
+  for (const [later, signer] of [
+    [1, TRAINER],
+    [2, other],
+    [3, TRAINER],
+    [4, other],
+  ] as const) {
+    assert.equal(await s.send({ ...one, timeMs: 2_000 + later }, signer), 'accept');
+  }
+  const { policyRoot, full } = await step(3);
+  assert.equal(await s.send({ ...one, timeMs: 3_000, policyRoot, full }), 'accept');
+  const roots = [0, 1, 3].map((n) => policyAt(n).root.slice(0, 8));
+  assert.deepEqual(await storedManifests(s), [
+    `0 ${roots[0]} 1000`,
+    `1 ${roots[1]} 2003`,
+    `1 ${roots[1]} 2004`,
+    `1 ${roots[2]} 3000`,
+  ]);
 });

@@ -167,6 +167,56 @@ test('a new admission for the same policy is taken in; closing too', async (t) =
   assert.equal(s.trainer.chain.ready()?.wantGroups, 99);
 });
 
+test('of a policy that was announced again one manifest is kept: who joins late, and who starts again, has the chain whole', async (t) => {
+  const s = await swarm(t);
+  for (const n of [0, 1, 2]) {
+    await s.publish(n);
+    for (const wantGroups of [50 + n, 90 + n]) {
+      await s.publisher.announce({ admission: { wantGroups, activePeers: 3 } });
+    }
+  }
+  const scope = s.recipe.recipeIdHex;
+  const kept: SignedMessage[] = [];
+  for await (const message of s.trainer.inbox.stored('manifest', scope)) kept.push(message);
+  assert.deepEqual(
+    kept.map(({ idHex }) => idHex),
+    [2, 5, 8].map((i) => s.trainer.inbox.published[i]!.idHex),
+  );
+  const late = await joined(t, s);
+  for (const message of kept) assert.equal((await late.inbox.deliver(message, scope)).answer, 'accept');
+  const { inbox, blobs, dir, clock, fetcher } = s.trainer;
+  await s.trainer.chain.stop();
+  const shards = createShardFetcher({ fetcher, blobs, clock, logger });
+  const again = createPolicyChain(
+    { inbox, blobs, fetcher, shards, policies: createPolicyFolders(dir), clock, logger },
+    { recipe: s.recipe },
+  );
+  await again.start();
+  t.after(() => again.stop());
+  for (const chain of [late.chain, again]) {
+    assert.deepEqual(
+      [0, 1, 2].map((step) => chain.at(step)?.wantGroups),
+      [90, 91, 92],
+    );
+  }
+});
+
+test('a start deletes what earlier versions kept of one policy, whatever their order', async (t) => {
+  const s = await swarm(t);
+  await s.publish(0);
+  const manifest = manifestOf(s.trainer.inbox.published[0]!);
+  const disk = [5, 1, 9, 3].map((later) => {
+    const payload = encodeManifest({ ...manifest, timeMs: manifest.timeMs + later });
+    return { message: signAs(s.keyPair, 'manifest', payload), scope: s.recipe.recipeIdHex };
+  });
+  const node = await member(t, { recipe: s.recipe }, memoryInbox(createKeyPair(), disk));
+  assert.deepEqual(
+    disk.map(({ message }) => manifestOf(message).timeMs - manifest.timeMs),
+    [9],
+  );
+  assert.equal(node.chain.announced()?.manifestId, disk[0]!.message.idHex);
+});
+
 test('manifests of strangers and of another size are ignored before anything is allocated', async (t) => {
   const s = await swarm(t);
   await s.publish(0);

@@ -52,6 +52,20 @@ test('and does not make them work more when a batch does not fill', async (t) =>
   assert.deepEqual(made.announced, [{ wantGroups: 3 + (WANTED - 3), closing: false }]);
 });
 
+test('while nobody brings anything the same is said again once a minute, and a change at once', async (t) => {
+  const clock = fakeClock();
+  const made = await afterOneStep(t, clock);
+  const startMs = clock.nowMs();
+  while (clock.nowMs() - startMs < 600_000) await clock.advance(500);
+  const { length } = made.announced;
+  assert.ok(length >= 9 && length <= 11, `${length} in ten minutes`);
+  assert.ok(made.announced.every(({ wantGroups }) => wantGroups === WANTED));
+  await made.accepted({ peer: PEERS[0]!, policyStep: 1, slot: 0, rewards: [0, 0, 0, 0] });
+  for (let i = 0; i < 8; i++) await clock.advance(500);
+  assert.equal(made.announced.length, length + 1);
+  assert.notEqual(made.announced.at(-1)!.wantGroups, WANTED);
+});
+
 test('a peer that was found good once takes its own share away by announcing, and no other', async (t) => {
   const made = bench(t);
   await made.trainer.start();
