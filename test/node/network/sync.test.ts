@@ -2,20 +2,24 @@
 
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
+import type { Network } from '../../../node/network/network.ts';
 import { readPayloadHead } from '../../../node/network/payload-head.ts';
-import { concatBytes, sha256, toHex } from '../../../node/protocol/bytes.ts';
+import { concatBytes, fromHex, sha256, toHex } from '../../../node/protocol/bytes.ts';
 import { ACCEPT, type CheckAnswer, ignore } from '../../../node/protocol/check.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
+import { decodeManifest, encodeManifest } from '../../../node/protocol/manifest.ts';
 import { decodeOffer, encodeOffer } from '../../../node/protocol/offer.ts';
 import type { Records, SignedMessage } from '../../../node/protocol/ports.ts';
 import { decodeSyncAnswer, encodeSyncRequest } from '../../../node/protocol/streams.ts';
 import { SYNC_PROTOCOL } from '../../../node/protocol/topics.ts';
+import { createManifestUpdates } from '../../../shardcast/manifest-updates.ts';
 import { until } from '../../support/until.ts';
 import {
   all,
   clock,
   createMemoryRecords,
   createSwarm,
+  createTestLogger,
   groupPayload,
   manifestPayload,
   RECIPE,
@@ -181,6 +185,44 @@ describe('sync', { timeout: 60_000 }, () => {
     await observer.stop();
     const again = await swarm.node({ keyPair, records });
     assert.deepEqual(await left(again), [], 'it was not repeated since 1970');
+  });
+
+  it('tells a late joiner the one update of a policy that is left, and the next one when asked again', async () => {
+    const trainer = createKeyPair();
+    const blob = { hash: sha256('text'), sizeBytes: 4 };
+    const update = (policyStep: number, timeMs: number): Uint8Array =>
+      encodeManifest({
+        ...{ recipeId: fromHex(RECIPE, 32), policyStep, policyRoot: sha256(`policy ${policyStep}`), timeMs },
+        ...{ parentRoot: policyStep === 0 ? null : sha256('parent'), record: null, closing: false },
+        ...{ config: blob, tokenizer: blob, tokenizerConfig: blob, admission: { wantGroups: 1, activePeers: 1 } },
+        full: { sizeBytes: 10, shardBytes: 10, shardHashes: [sha256('shard')] },
+      });
+    const keepLatest = ({ inbox }: Pick<Network, 'inbox'>): void => {
+      const updates = createManifestUpdates({ inbox, clock, logger: createTestLogger() }, RECIPE);
+      inbox.on('manifest', (message) => updates.keepLatest(message, decodeManifest(message.payload)));
+    };
+    const told = async ({ inbox }: Pick<Network, 'inbox'>, count: number): Promise<readonly number[]> => {
+      let times: number[] = [];
+      for (let i = 0; i < 200 && (times.length !== 2 || times[1] !== count); i++) {
+        await clock.sleep(5);
+        times = (await all(inbox.stored('manifest', RECIPE))).map(({ payload }) => decodeManifest(payload).timeMs);
+      }
+      return times;
+    };
+    const old = await swarm.node({ keyPair: trainer, follow: [RECIPE] });
+    keepLatest(old);
+    for (const timeMs of [1, 2, 3, 4]) await old.inbox.publish('manifest', update(timeMs > 2 ? 1 : 0, timeMs), RECIPE);
+    assert.deepEqual(await told(old, 4), [2, 4]);
+    const late = await swarm.node({ bootstrap: [old.host.addresses()[0]!] });
+    keepLatest(late);
+    let heard = 0;
+    late.inbox.on('manifest', () => heard++);
+    await late.inbox.follow(RECIPE);
+    assert.deepEqual(await told(late, 4), [2, 4]);
+    assert.equal(heard, 2);
+    await old.inbox.publish('manifest', update(1, 5), RECIPE);
+    await late.sync.ask(old.host.peerId);
+    assert.deepEqual(await told(late, 5), [2, 5]);
   });
 
   it('forgets a message for good', async () => {
