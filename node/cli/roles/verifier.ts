@@ -70,6 +70,9 @@ export async function startVerifier(
   };
 }
 
+/** After a verdict, until the standing that follows from it is known. */
+const SETTLED_MS = 250;
+
 /** Tells what a verifier rejects, and whom it puts in quarantine. */
 export function tellRejections(
   context: Pick<RoleContext, 'participant' | 'emit'>,
@@ -77,6 +80,8 @@ export function tellRejections(
   recipeIdHex: string,
 ): () => void {
   const { participant, emit } = context;
+  /** quarantines told a moment ago, which the next rejection may not have seen when it came: peer to step */
+  const told = new Map<string, number>();
   return participant.inbox.on('verdict', (message, scope) => {
     if (scope !== recipeIdHex || message.peerIdString !== participant.keyPair.peerIdString) return;
     const verdict = decodeVerdict(message.payload);
@@ -96,9 +101,11 @@ export function tellRejections(
     // Standing is settled with the verdict; look at it once this event has been told.
     setTimeout(() => {
       const { groups, quarantinedUntilStep: untilStep } = standing.judged(peerId);
-      if (untilStep === null || untilStep === before.quarantinedUntilStep) return;
+      if (untilStep === null || untilStep === before.quarantinedUntilStep || untilStep === told.get(peerId)) return;
       emit({ event: 'quarantined', peerId, untilStep, judgedOfPeer: groups });
-    }, 250).unref();
+      told.set(peerId, untilStep);
+      setTimeout(() => told.delete(peerId), SETTLED_MS).unref();
+    }, SETTLED_MS).unref();
   });
 }
 

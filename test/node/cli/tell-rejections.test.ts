@@ -31,7 +31,7 @@ test('a rejection is told with how many groups were judged, a quarantine once, w
   const peer = createKeyPair();
   let slot = 0;
   /** As a verifier does it: the verdict, then the standing. */
-  async function judge(code: CheckCode | null, policyStep = 1): Promise<void> {
+  async function judge(code: CheckCode | null, policyStep = 1, waitMs = 1_000): Promise<void> {
     const answer = code === null ? 'accept' : 'reject';
     const payload = encodeVerdict({
       ...{ recipeId: recipe.recipeId, policyStep, groupId: sha256(`${slot}`), peerId: peer.peerId, slot: slot++ },
@@ -39,7 +39,7 @@ test('a rejection is told with how many groups were judged, a quarantine once, w
     } as Parameters<typeof encodeVerdict>[0]);
     await inbox.publish('verdict', payload, recipe.recipeIdHex);
     await real.record(peer.peerIdString, { policyStep, answer, code, whole: false });
-    t.mock.timers.tick(1_000);
+    t.mock.timers.tick(waitMs);
   }
   const told = (): unknown[] =>
     events
@@ -62,5 +62,14 @@ test('a rejection is told with how many groups were judged, a quarantine once, w
   assert.deepEqual(told(), [6], 'the same quarantine');
   await judge('REWARD_MISMATCH', 30);
   assert.deepEqual(told(), [7, [44, 7]], 'another');
+  // Two that were replayed together: standing of neither is known when the verdicts come.
+  const { record } = real;
+  const late: (() => Promise<unknown>)[] = [];
+  real.record = async (...outcome) => late.push(() => record(...outcome)) === 0;
+  await judge('REWARD_MISMATCH', 60, 0);
+  await judge('REWARD_MISMATCH', 60, 100);
+  for (const each of late) await each();
+  t.mock.timers.tick(1_000);
+  assert.deepEqual(told(), [8, 8, [74, 9]], 'one quarantine, told once');
   stop();
 });
