@@ -23,8 +23,8 @@ import type {
 import { assemblePolicy } from './assemble.ts';
 import { type ChainEntry, createChainState, type Equivocation } from './chain-state.ts';
 import type { ShardFetcher } from './fetch.ts';
+import { createKeptManifests } from './kept-manifests.ts';
 import { checkManifest, isSizePossible, shardsOf } from './manifest.ts';
-import { createManifestUpdates } from './manifest-updates.ts';
 import { fetchModel, type Model, modelOf } from './model-texts.ts';
 import type { ModelTexts, PolicyFolders } from './policies.ts';
 import type { ChainRecipe } from './recipe.ts';
@@ -63,6 +63,8 @@ export interface PolicyChainInit {
   /** how long a manifest waits for the ones between it and the head */
   readonly gapPatienceMs?: number;
   readonly retryMs?: number;
+  /** what the recipe's manifests may take on disk */
+  readonly maxManifestBytes?: number;
 }
 
 /** The author's word on a step, for people. */
@@ -109,7 +111,10 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
   const { recipe, follow = 'all', gapPatienceMs = GAP_PATIENCE_MS, retryMs = RETRY_MS } = init;
   const { keepPolicies } = recipe.recipe.staleness;
   const state = createChainState();
-  const updates = createManifestUpdates(components, recipe.recipeIdHex);
+  const manifests = createKeptManifests(components, {
+    recipeIdHex: recipe.recipeIdHex,
+    maxBytes: init.maxManifestBytes,
+  });
   const listeners = new Set<(policy: ChainPolicy) => void>();
   const refused = new Set<string>();
   const cleaned = new Set<number>();
@@ -144,9 +149,10 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
 
   function stageZero(message: SignedMessage): CheckAnswer {
     const { answer, manifest } = judge(message);
-    if (answer.answer !== 'accept' || manifest === null || !state.isUpdate(manifest)) return answer;
-    // [IGNORE] updates come too fast
-    return updates.mayHear() ? answer : ignore('RATE_LIMITED');
+    if (answer.answer !== 'accept' || manifest === null) return answer;
+    // [IGNORE] updates come too fast, or the recipe has said all that is kept of it
+    const isHeard = state.isUpdate(manifest) ? manifests.mayHear() : manifests.hasRoom(message);
+    return isHeard ? answer : ignore('RATE_LIMITED');
   }
 
   const newestKept = (): readonly ChainEntry[] => state.newestFirst().slice(0, keepPolicies);
@@ -155,7 +161,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
 
   function take(message: SignedMessage): void {
     const { answer, manifest } = judge(message);
-    if (manifest !== null) updates.keepLatest(message, manifest);
+    if (manifest !== null) manifests.keepLatest(message, manifest);
     if (answer.answer !== 'accept' || manifest === null) return;
     const policyRoot = toHex(manifest.policyRoot);
     const added = state.add({

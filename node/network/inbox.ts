@@ -42,7 +42,7 @@ export interface NetworkInbox extends Inbox, Startable {
   /**
    * Deletes a recipe's groups, verdicts and secrets of steps before this one, and those that more than `maxKept` of their kind came
    * after, oldest arrival first, up to the first that is to stay (what lies behind it goes the next time). Manifests stay: one
-   * a step (shardcast/manifest-updates.ts). @returns how many
+   * a step (shardcast/kept-manifests.ts). @returns how many
    */
   forgetBefore(recipeIdHex: string, policyStep: number, maxKept: number): Promise<number>;
   /** how many wait for what they build on */

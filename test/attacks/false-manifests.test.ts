@@ -35,13 +35,16 @@ interface Scene {
   readySteps(step: number): Promise<void>;
 }
 
-async function scene(t: TestContext, recipe: ChainRecipe = RECIPE): Promise<Scene> {
+async function scene(t: TestContext, recipe: ChainRecipe = RECIPE, maxManifestBytes?: number): Promise<Scene> {
   const [own, swarm, clock, inbox] = [memoryBlobs(), memoryBlobs(), fakeClock(), memoryInbox()];
   const fetcher = memoryFetcher(own);
   fetcher.peers.set('somebody', { blobs: swarm });
   const policies = createPolicyFolders(await tempDir(t));
   const shards = createShardFetcher({ fetcher, blobs: own, clock, logger }, {});
-  const chain = createPolicyChain({ inbox, blobs: own, fetcher, shards, policies, clock, logger }, { recipe });
+  const chain = createPolicyChain(
+    { inbox, blobs: own, fetcher, shards, policies, clock, logger },
+    { recipe, ...(maxManifestBytes === undefined ? {} : { maxManifestBytes }) },
+  );
   inbox.stageZero.manifest = chain.stageZero;
   await chain.start();
   t.after(() => chain.stop());
@@ -200,6 +203,23 @@ test('the same policy under ever new times, to fill disks: one is kept, few are 
   assert.equal(await s.send(await s.manifest(1)), 'accept', 'a new step is no update');
   const { policyRoot, full } = await s.manifest(2);
   assert.equal(await s.send(await s.manifest(1, { policyRoot, full })), 'accept', 'nor is evidence');
+});
+
+test('policies without end, to fill disks: a recipe’s manifests take so much and no more; updates are still heard', async (t) => {
+  const s = await scene(t, RECIPE, 4_000);
+  let last: Manifest | null = null;
+  let accepted = 0;
+  for (let n = 0; n < 20; n++) {
+    const manifest = await s.manifest(n);
+    const answer = await s.send(manifest);
+    if (answer === 'accept') [last, accepted] = [manifest, accepted + 1];
+    else assert.equal(answer, 'ignore RATE_LIMITED');
+  }
+  assert.ok(accepted > 3 && accepted < 12, `${accepted} accepted`);
+  assert.equal((await storedManifests(s)).length, accepted);
+  await s.clock.advance(60_000);
+  assert.equal(await s.send({ ...last!, timeMs: last!.timeMs + 1, closing: true }), 'accept');
+  assert.equal((await storedManifests(s)).length, accepted);
 });
 
 test('a waiting trainer is heard each time, also when its clock is an hour off or ours is set back', async (t) => {

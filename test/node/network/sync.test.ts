@@ -12,7 +12,7 @@ import { decodeOffer, encodeOffer } from '../../../node/protocol/offer.ts';
 import type { Records, SignedMessage } from '../../../node/protocol/ports.ts';
 import { decodeSyncAnswer, encodeSyncRequest } from '../../../node/protocol/streams.ts';
 import { SYNC_PROTOCOL } from '../../../node/protocol/topics.ts';
-import { createManifestUpdates } from '../../../shardcast/manifest-updates.ts';
+import { createKeptManifests } from '../../../shardcast/kept-manifests.ts';
 import { until } from '../../support/until.ts';
 import {
   all,
@@ -198,7 +198,7 @@ describe('sync', { timeout: 60_000 }, () => {
         full: { sizeBytes: 10, shardBytes: 10, shardHashes: [sha256('shard')] },
       });
     const keepLatest = ({ inbox }: Pick<Network, 'inbox'>): void => {
-      const updates = createManifestUpdates({ inbox, clock, logger: createTestLogger() }, RECIPE);
+      const updates = createKeptManifests({ inbox, clock, logger: createTestLogger() }, { recipeIdHex: RECIPE });
       inbox.on('manifest', (message) => updates.keepLatest(message, decodeManifest(message.payload)));
     };
     const told = async ({ inbox }: Pick<Network, 'inbox'>, count: number): Promise<readonly number[]> => {

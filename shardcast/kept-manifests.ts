@@ -1,3 +1,4 @@
+// Which manifests of a recipe are kept, and how many. A trainer is a stranger too: what he signs must not fill disks.
 // Updates: the manifest of a policy again, with another admission or as the recipe's last (spec/wire.md "Enough, not too much").
 // Invariants: of each step, root and signer one manifest stays stored, the latest; two roots of one step (evidence) and two
 // signers of one root (the author may name either) stay both; nothing here reads a signer's clock against ours.
@@ -10,10 +11,14 @@ import type { Clock, Inbox, Logger, MessageRef, SignedMessage } from '../node/pr
 /** Updates of one chain that are heard in the long run, and at once. Our own: a trainer says one every 3 s at most. */
 const UPDATE_EVERY_MS = 2_000;
 const MAX_UPDATES_AT_ONCE = 30;
+/** What a recipe's manifests may take: 4 000 steps of the longest, 500 000 of a small model. Our own. */
+export const MAX_MANIFEST_BYTES: number = 256 * 2 ** 20;
 
-export interface ManifestUpdates {
+export interface KeptManifests {
   /** whether one more may be heard now; counts it when so */
   mayHear(): boolean;
+  /** whether there is room for the manifest of another policy */
+  hasRoom(message: SignedMessage): boolean;
   /** Of what is stored for its step, root and signer, deletes what is not the latest. */
   keepLatest(message: SignedMessage, manifest: Manifest): void;
 }
@@ -21,14 +26,20 @@ export interface ManifestUpdates {
 interface Latest {
   readonly message: MessageRef;
   readonly timeMs: number;
+  readonly bytes: number;
 }
 
-/** The updates of one recipe's chain. */
-export function createManifestUpdates(
+/** None at first. @param init `maxBytes`: default MAX_MANIFEST_BYTES */
+export function createKeptManifests(
   components: { readonly inbox: Pick<Inbox, 'forget'>; readonly clock: Clock; readonly logger: Logger },
-  recipeIdHex: string,
-): ManifestUpdates {
+  {
+    recipeIdHex,
+    maxBytes = MAX_MANIFEST_BYTES,
+  }: { readonly recipeIdHex: string; readonly maxBytes?: number | undefined },
+): KeptManifests {
   const { inbox, clock, logger } = components;
+  let keptBytes = 0;
+  let isFull = false;
   const latest = new Map<string, Latest>();
   /** the time that the updates heard so far have used up */
   let usedUntilMs = Number.NEGATIVE_INFINITY;
@@ -43,13 +54,26 @@ export function createManifestUpdates(
       usedUntilMs = fromMs + UPDATE_EVERY_MS;
       return true;
     },
-    keepLatest({ kind, idHex, peerIdString }, { policyStep, policyRoot, timeMs }) {
+    hasRoom({ envelope }) {
+      if (keptBytes + envelope.length <= maxBytes) return true;
+      if (!isFull)
+        logger.warn(
+          { recipeId: recipeIdHex, keptBytes },
+          'the manifests of a recipe take all that they may: no more are heard',
+        );
+      isFull = true;
+      return false;
+    },
+    keepLatest({ kind, idHex, peerIdString, envelope }, { policyStep, policyRoot, timeMs }) {
       const place = `${policyStep} ${toHex(policyRoot)} ${peerIdString}`;
       const before = latest.get(place);
-      const now: Latest = { message: { kind, idHex, peerIdString }, timeMs };
+      const now: Latest = { message: { kind, idHex, peerIdString }, timeMs, bytes: envelope.length };
       if (before?.message.idHex === idHex) return;
       const isLater = before === undefined || before.timeMs < timeMs;
-      if (isLater) latest.set(place, now);
+      if (isLater) {
+        latest.set(place, now);
+        keptBytes += now.bytes - (before?.bytes ?? 0);
+      }
       const outdated = isLater ? before : now;
       if (outdated === undefined) return;
       inbox.forget(outdated.message, recipeIdHex).catch((error: unknown) => {
