@@ -193,3 +193,8 @@ export function createLedger(records: Records, recipeIdHex: string): Ledger {
     },
   };
 }
+
+/** Whether a group that ended had been found good: trained on, or accepted and with nothing to learn from. */
+export function wasGood({ state, reason }: LedgerRow): boolean {
+  return state === 'trained' || (state === 'dropped' && reason === 'zeroAdvantage');
+}

@@ -28,10 +28,11 @@ import { createUsefulShare } from './admission.ts';
 import { type Arrivals, countArrivals } from './arrivals.ts';
 import { type Candidate, lagOf } from './batch.ts';
 import { type BodyLanes, createBodyLanes } from './bodies.ts';
+import { announcedBy, countedOn, type IsActive } from './counted-on.ts';
 import { createEarlyVerdicts } from './early-verdicts.ts';
 import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
 import { carriesNothing } from './grpo/advantages.ts';
-import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger, type LedgerRow } from './ledger.ts';
+import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger, wasGood } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 
 export interface PoolComponents {
@@ -327,15 +328,10 @@ class GroupPool implements Pool {
   }
 
   waiting(mostEach: number = Number.POSITIVE_INFINITY): number {
-    const isAnybodyActive = this.activePeers(this.#policyStep) > 0;
-    const hopedFor: string[] = [];
-    let found = 0;
-    for (const entry of this.#entries.values()) {
-      if (!entry.isTaken && this.#dueEnd(entry) !== null) continue;
-      if (entry.isTaken || this.#isFoundGood(entry)) found++;
-      else if (!isAnybodyActive || this.#activity.has(entry.peer, this.#policyStep)) hopedFor.push(entry.peer);
-    }
-    return found + sum(countEach(hopedFor).values(), mostEach);
+    const groups = [...this.#entries.values()]
+      .filter((entry) => entry.isTaken || this.#dueEnd(entry) === null)
+      .map((entry) => ({ peer: entry.peer, isGood: entry.isTaken || this.#isFoundGood(entry) }));
+    return countedOn(groups, this.#activeAt(this.#policyStep), mostEach);
   }
 
   /** A body was seen and passed: by those whose verdicts count, or here. */
@@ -361,15 +357,13 @@ class GroupPool implements Pool {
 
   announcedAt(policyStep: number, mostEach: number = Number.POSITIVE_INFINITY): number {
     const rows = [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep);
-    const counts = countEach(rows.map(({ peer }) => peer));
-    if (this.activePeers(policyStep) === 0) return Math.min(mostEach, max(counts.values()));
-    const active = [...counts].filter(
-      ([peer]) => this.#activity.has(peer, policyStep) && !this.#isLeftOut(peer, policyStep),
-    );
-    return sum(
-      active.map(([, count]) => count),
-      mostEach,
-    );
+    const peers = rows.map(({ peer }) => peer);
+    return announcedBy(peers, this.#activeAt(policyStep), mostEach);
+  }
+
+  #activeAt(policyStep: number): IsActive {
+    if (this.activePeers(policyStep) === 0) return null;
+    return (peer) => this.#activity.has(peer, policyStep) && !this.#isLeftOut(peer, policyStep);
   }
 
   usefulShare(): number {
@@ -425,27 +419,4 @@ class GroupPool implements Pool {
     await this.#components.clock.sleep(ms, AbortSignal.any([signal, this.#stopping.signal, this.#changed.signal]));
     if (this.#changed.signal.aborted) this.#changed = new AbortController();
   }
-}
-
-/** Whether a group that ended was found good before. */
-function wasGood({ state, reason }: LedgerRow): boolean {
-  return state === 'trained' || (state === 'dropped' && reason === 'zeroAdvantage');
-}
-
-function countEach(peers: readonly string[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const peer of peers) counts.set(peer, (counts.get(peer) ?? 0) + 1);
-  return counts;
-}
-
-function sum(counts: Iterable<number>, mostEach: number): number {
-  let total = 0;
-  for (const count of counts) total += Math.min(mostEach, count);
-  return total;
-}
-
-function max(counts: Iterable<number>): number {
-  let most = 0;
-  for (const count of counts) most = Math.max(most, count);
-  return most;
 }

@@ -156,3 +156,11 @@ export function graphKey(config: ModelConfig): string {
   const { bosTokenId: _bos, eosTokenIds: _eos, ...read } = config;
   return canonicalize(read) as string;
 }
+
+/** How many parameters a model of this config has; a tied head counts once. */
+export function parametersOf(config: ModelConfig): number {
+  return requiredTensors(config).reduce(
+    (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
+    0,
+  );
+}

@@ -16,7 +16,7 @@ import { type CheckerThread, createReplayChecker } from '../../../verifier/check
 import { checkBody } from '../../../verifier/checks/stage-one.ts';
 import { type BodyContext, replaySubject } from '../../../verifier/checks/subject.ts';
 import type { Verifier } from '../../../verifier/service.ts';
-import { type ModelConfig, parseModelConfig, requiredTensors } from '../../model/config.ts';
+import { type ModelConfig, parametersOf, parseModelConfig } from '../../model/config.ts';
 import type { Placement } from '../../model/device.ts';
 import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { type SharedEngine, shareEngine } from '../../model/engine/shared.ts';
@@ -133,14 +133,6 @@ async function readTexts(folder: string): Promise<ModelTexts> {
     throw new SwarmError('MODEL_FILE_MISSING', `cannot read ${path}; check the model folder`, { path }, { cause });
   });
   return { config, ...(await readTokenizerFiles(folder)) };
-}
-
-/** How many parameters a model of this config has. */
-function parametersOf(config: ModelConfig): number {
-  return requiredTensors(config).reduce(
-    (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
-    0,
-  );
 }
 
 function offerBeat(host: TrainerHost, training: () => Training | null): OfferBeat {
