@@ -65,9 +65,12 @@ interface Received {
   readonly elapsedMs: number;
 }
 
-/** Who may be asked for which shard in this round; holders are added when they say so. */
+/** By shard, who said that it holds it; of all rounds of a fetch, so that a late answer counts. */
+type Holders = Map<string, Set<PeerIdString>>;
+
+/** Who may be asked for which shard in this round. */
 interface Round {
-  readonly holders: ReadonlyMap<string, ReadonlySet<PeerIdString>>;
+  readonly holders: Holders;
   readonly failed: Map<string, Set<PeerIdString>>;
 }
 
@@ -91,7 +94,7 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   const rangeBytes = Math.min(init.rangeBytes ?? RANGE_MAX_BYTES, RANGE_MAX_BYTES);
   const peers = createShardPeers();
   /** asked what they hold, and have not answered yet */
-  const asking = new Set<PeerIdString>();
+  const asking = new Map<PeerIdString, Promise<void>>();
   /** the last time they were asked what they hold they took too long: not waited for until they are quicker */
   const silent = new Set<PeerIdString>();
 
@@ -186,16 +189,25 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
     return false;
   }
 
-  async function lookForHolders(shards: readonly ShardRef[], signal: AbortSignal): Promise<Round> {
+  /**
+   * @param holders gets what peers say, also later
+   * @param isHungry the last round brought nothing: a round without any holder waits for the next answer that is due
+   */
+  async function lookForHolders(
+    shards: readonly ShardRef[],
+    holders: Holders,
+    isHungry: boolean,
+    signal: AbortSignal,
+  ): Promise<Round> {
     const hashes = shards.map((shard) => shard.hashHex);
-    const holders = new Map(hashes.map((hash) => [hash, new Set<PeerIdString>()]));
+    for (const hash of hashes) if (!holders.has(hash)) holders.set(hash, new Set());
     const ask = async (peer: PeerIdString): Promise<void> => {
       const startMs = clock.nowMs();
-      asking.add(peer);
       try {
         const bits = await fetcher.have(peer, hashes, signal);
         hashes.forEach((hash, i) => {
           if (bits[i] === true) holders.get(hash)!.add(peer);
+          else holders.get(hash)!.delete(peer);
         });
         if (clock.nowMs() - startMs < HAVE_PATIENCE_MS) silent.delete(peer);
       } catch (error) {
@@ -211,11 +223,13 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
       draw,
     ).slice(0, MAX_PEERS_ASKED);
     const quick = asked.filter((peer) => !silent.has(peer));
-    const answers = new Map(asked.map((peer) => [peer, ask(peer)]));
+    for (const peer of asked) asking.set(peer, ask(peer));
     const said = new AbortController();
-    const all = Promise.all(quick.map((peer) => answers.get(peer))).then(() => said.abort());
+    const all = Promise.all(quick.map((peer) => asking.get(peer))).then(() => said.abort());
     await Promise.race([all, clock.sleep(HAVE_PATIENCE_MS, AbortSignal.any([signal, said.signal]))]);
     for (const peer of quick) if (asking.has(peer)) silent.add(peer);
+    const isAnyHeld = (): boolean => hashes.some((hash) => holders.get(hash)!.size > 0);
+    while (isHungry && !isAnyHeld() && asking.size > 0 && !signal.aborted) await Promise.race(asking.values());
     return { holders, failed: new Map() };
   }
 
@@ -226,8 +240,7 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   }
 
   /** Several shards at a time. @returns how many came; the first error of ours ends all */
-  async function fetchRound(shards: readonly ShardRef[], options: ShardFetchOptions): Promise<number> {
-    const round = await lookForHolders(shards, options.signal);
+  async function fetchRound(shards: readonly ShardRef[], round: Round, options: ShardFetchOptions): Promise<number> {
     const queue = [...shards];
     let came = 0;
     const lane = async (): Promise<void> => {
@@ -248,14 +261,19 @@ export function createShardFetcher(components: ShardFetcherComponents, init: Sha
   return {
     peers,
     async fetch(shards, options) {
+      const holders: Holders = new Map();
+      let isHungry = false;
       let waitMs = retryMs;
       for (;;) {
         const missing = shuffled(await missingOf(shards), draw);
         if (missing.length === 0) return;
         if (options.signal.aborted) throw interrupted();
-        const came = await fetchRound(missing.slice(0, SHARDS_A_ROUND), options);
-        waitMs = came > 0 ? retryMs : Math.min(maxRetryMs, waitMs * 2);
-        if (came === 0) await clock.sleep(waitMs, options.signal);
+        const wanted = missing.slice(0, SHARDS_A_ROUND);
+        const round = await lookForHolders(wanted, holders, isHungry, options.signal);
+        const came = await fetchRound(wanted, round, options);
+        isHungry = came === 0;
+        waitMs = isHungry ? Math.min(maxRetryMs, waitMs * 2) : retryMs;
+        if (isHungry) await clock.sleep(waitMs, options.signal);
       }
     },
   };

@@ -109,7 +109,8 @@ export function createLedger(
     const code = codeOf(answer);
     const { peer, groupIdHex: group } = job;
     logger.debug({ group, peer, slot: job.announcement.slot, answer: answer.answer, code }, 'group judged');
-    if (job.isFetched && answer.answer !== 'accept') await leaveBody(job);
+    if (answer.answer === 'accept') refused.forget(job.bodyHash);
+    else if (job.isFetched) await leaveBody(job);
     await publish(job, answer, sequencesReplayed);
     return true;
   };

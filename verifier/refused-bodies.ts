@@ -12,6 +12,8 @@ export const MAX_REFUSED_BYTES: number = 64 * 2 ** 20;
 export interface RefusedBodies {
   /** a body that was fetched for this group */
   add(group: Pick<GroupAnnouncement, 'bodyHash' | 'bodyBytes'>): Promise<void>;
+  /** it is somebody's that was accepted, or was deleted with its step */
+  forget(hashHex: string): void;
 }
 
 /** None at first. */
@@ -19,16 +21,20 @@ export function createRefusedBodies({ store }: { readonly store: DeletableBlobs 
   /** bytes by hash, the oldest first */
   const kept = new Map<string, number>();
   let bytes = 0;
+  const forget = (hashHex: string): void => {
+    bytes -= kept.get(hashHex) ?? 0;
+    kept.delete(hashHex);
+  };
   return {
+    forget,
     async add({ bodyHash, bodyBytes }) {
       const hashHex = toHex(bodyHash);
       if (kept.has(hashHex)) return;
       kept.set(hashHex, bodyBytes);
       bytes += bodyBytes;
-      for (const [oldest, size] of kept) {
+      for (const oldest of kept.keys()) {
         if (bytes <= MAX_REFUSED_BYTES) return;
-        kept.delete(oldest);
-        bytes -= size;
+        forget(oldest);
         await deleteBody(store, oldest);
       }
     },

@@ -4,7 +4,6 @@
 // not made is never accepted; trouble of our own is `ignore`, never `reject`.
 
 import { type DeletableBlobs, deleteBody, KEEP_BODY_STEPS } from '../node/protocol/body-blobs.ts';
-import { toHex } from '../node/protocol/bytes.ts';
 import { type CheckAnswer, ignore } from '../node/protocol/check.ts';
 import { errorText } from '../node/protocol/errors.ts';
 import type {
@@ -31,7 +30,7 @@ import { createDoubt, type Doubt, type DoubtStats } from './doubt.ts';
 import { WAITING_LIMITS, type WaitingLimits } from './giving-up.ts';
 import { createIntake, type Intake } from './intake.ts';
 import { createLedger, type Ledger } from './ledger.ts';
-import { createRefusedBodies } from './refused-bodies.ts';
+import { createRefusedBodies, type RefusedBodies } from './refused-bodies.ts';
 import { createReplayLoop, type ReplayLoop } from './replay-loop.ts';
 import { createReplayer, type Replayer } from './replayer.ts';
 import { createStepSecrets, type StepSecrets } from './secrets.ts';
@@ -121,7 +120,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
   );
   const verifiers = createVerifierStandings({ records }, recipe);
   const doubt = createDoubt({ ...components, ledger, replayer, standings: verifiers }, { ...init, context });
-  const parts: Parts = { doubt, ...components, ledger, intake, loop, standing, secrets, replayer, init };
+  const parts: Parts = { doubt, ...components, refused, ledger, intake, loop, standing, secrets, replayer, init };
   const stopping = new AbortController();
   /** none rejects: what ends one leaves the others, which `stop` waits for */
   let running: readonly Promise<void>[] = [];
@@ -172,6 +171,7 @@ export function createVerifier(components: VerifierComponents, init: VerifierIni
 
 interface Parts extends VerifierComponents {
   readonly doubt: Doubt;
+  readonly refused: RefusedBodies;
   readonly ledger: Ledger;
   readonly intake: Intake;
   readonly loop: ReplayLoop;
@@ -255,15 +255,16 @@ function tellOverload({ ledger, loop, logger }: Parts, before: number): number {
 
 /** Steps before `oldest` have left maxLag: what waits is ignored, secrets are shown, memory and bodies are let go. */
 async function leaveBehind(parts: Parts, oldest: number): Promise<void> {
-  const { ledger, intake, chain, secrets, replayer, doubt, store } = parts;
+  const { ledger, intake, chain, secrets, replayer, doubt, store, refused } = parts;
   for (const job of ledger.waiting()) {
     if (job.announcement.policyStep >= oldest || job.state === 'replaying') continue;
     const answer: CheckAnswer = job.body === null ? ignore('TOO_OLD') : ignore('NOT_CHECKED');
     await ledger.close(job, answer, 0);
   }
   intake.forgetBefore(oldest);
-  for (const { announcement } of ledger.forgetBefore(oldest - KEEP_BODY_STEPS)) {
-    await deleteBody(store, toHex(announcement.bodyHash));
+  for (const { bodyHash } of ledger.forgetBefore(oldest - KEEP_BODY_STEPS)) {
+    refused.forget(bodyHash);
+    await deleteBody(store, bodyHash);
   }
   await secrets.showBefore(oldest);
   await parts.standing.forgetIdle();

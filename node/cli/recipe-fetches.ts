@@ -47,18 +47,19 @@ interface Wanted {
   readonly hashHex: string;
   readonly sizeBytes: number;
   tries: number;
-  dueMs: number;
 }
 
 /** Nothing waits at first. */
 export function createRecipeFetches(components: RecipeFetchesComponents, init: RecipeFetchesInit): RecipeFetches {
   const { blobs, fetcher, clock, logger, signal } = components;
   const waiting: Wanted[] = [];
+  /** those whose next try is not due yet */
+  const paused = new Set<Wanted>();
   /** by hash: who announced what is being fetched */
   const fetching = new Map<string, PeerIdString>();
 
-  const isFree = ({ hashHex, message, dueMs }: Wanted): boolean => {
-    if (dueMs > clock.nowMs() || fetching.has(hashHex)) return false;
+  const isFree = ({ hashHex, message }: Wanted): boolean => {
+    if (fetching.has(hashHex)) return false;
     const ofSigner = [...fetching.values()].filter((signer) => signer === message.peerIdString).length;
     return ofSigner < MAX_FETCHES_PER_SIGNER;
   };
@@ -75,7 +76,7 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
     fetching.set(wanted.hashHex, wanted.message.peerIdString);
     void attempt(wanted)
       .then((isOver) => {
-        if (!isOver) wait({ ...wanted, tries: wanted.tries + 1, dueMs: clock.nowMs() + RETRY_MS });
+        if (!isOver) void pause({ ...wanted, tries: wanted.tries + 1 });
       })
       .finally(() => {
         fetching.delete(wanted.hashHex);
@@ -112,10 +113,18 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
     }
   }
 
+  async function pause(wanted: Wanted): Promise<void> {
+    paused.add(wanted);
+    await clock.sleep(RETRY_MS, signal);
+    paused.delete(wanted);
+    wait(wanted);
+    fill();
+  }
+
   /** Behind all that wait already; when there are too many, the one tried most often leaves, the oldest of those. */
   function wait(wanted: Wanted): void {
     waiting.push(wanted);
-    if (waiting.length > MAX_WAITING) {
+    if (waiting.length + paused.size > MAX_WAITING) {
       const most = Math.max(...waiting.map(({ tries }) => tries));
       const left = waiting.splice(
         waiting.findIndex(({ tries }) => tries === most),
@@ -124,20 +133,20 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
       logger.warn({ signer: left.message.peerIdString }, 'too many recipes are announced, one is left out');
       init.onGivenUp(left.message, false);
     }
-    if (wanted.tries > 0) void clock.sleep(RETRY_MS, signal).then(fill);
   }
 
   return {
     add(message) {
       const { recipe } = decodeRecipeAnnouncement(message.payload);
-      const ofSigner = waiting.filter((each) => each.message.peerIdString === message.peerIdString).length;
+      const ofSigner = [...waiting, ...paused].filter(
+        (each) => each.message.peerIdString === message.peerIdString,
+      ).length;
       if (ofSigner >= MAX_WAITING_PER_SIGNER) return init.onGivenUp(message, false);
       wait({
         message,
         hashHex: toHex(recipe.hash),
         sizeBytes: Math.min(recipe.sizeBytes, RECIPE_MAX_BYTES),
         tries: 0,
-        dueMs: 0,
       });
       fill();
     },

@@ -20,6 +20,8 @@ import type { Requests } from './streams.ts';
 
 /** One range: long enough for 1 MiB at 70 kB/s, short enough to try another peer. */
 const RANGE_TIMEOUT_MS = 15_000;
+/** One range of a shard, whose fetcher asks a second peer where the first is slower than 64 KiB/s: longer than that takes for 1 MiB. */
+const SHARD_RANGE_TIMEOUT_MS = 30_000;
 const HAVE_TIMEOUT_MS = 10_000;
 /** Between rounds over all peers, when some were busy or did not answer. */
 const ROUND_PAUSE_MS = 300;
@@ -55,7 +57,7 @@ export function createBlobFetcher(components: BlobFetcherComponents): BlobFetche
   return {
     fetch,
     async range(peer, hashHex, offset, length, signal) {
-      const { answer } = await askRange(components, peer, hashHex, offset, length, RANGE_TIMEOUT_MS, signal);
+      const { answer } = await askRange(components, peer, hashHex, offset, length, SHARD_RANGE_TIMEOUT_MS, signal);
       return answer.data;
     },
     async have(peer, hashes, signal) {

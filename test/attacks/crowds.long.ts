@@ -130,6 +130,17 @@ attack(
     });
     assert.deepEqual(await scene.judge(copied, first!), ['reject PROMPT_MISMATCH', 'accept']);
     assert.equal(scene.verdictOn(second!), 'accept');
+    // Another is announced only after a liar was rejected with its body.
+    const third = makeGroup(scene.context, honest, 2);
+    await scene.give(third);
+    const { bodyHash: later, ...rest } = third.announcement;
+    const before = makeGroup(scene.context, newPeer(), 0, 0, {
+      announcement: (announcement) => ({
+        ...announcement,
+        ...{ bodyHash: later, bodyBytes: rest.bodyBytes, lengths: rest.lengths, rewards: rest.rewards },
+      }),
+    });
+    assert.deepEqual(await scene.judge(before, third), ['reject PROMPT_MISMATCH', 'accept']);
     const prompt = new Uint32Array(MAX_PROMPT_TOKENS).fill(2 ** 28);
     const keys = 210;
     const hashes: string[] = [];
@@ -143,10 +154,11 @@ attack(
     }
     let kept = 0;
     for await (const { sizeBytes } of scene.store.list()) kept += sizeBytes;
-    kept -= bodyBytes + first!.announcement.bodyBytes;
+    kept -= bodyBytes + first!.announcement.bodyBytes + rest.bodyBytes;
     assert.ok(kept <= MAX_REFUSED_BYTES && kept > MAX_REFUSED_BYTES / 2, `${kept} bytes kept`);
     assert.equal(await scene.store.has(hashes[0]!), false);
-    assert.equal(await scene.store.has(toHex(bodyHash)), true, 'its group was accepted');
+    for (const hash of [bodyHash, later])
+      assert.equal(await scene.store.has(toHex(hash)), true, 'its group was accepted');
     assert.equal(await scene.store.has(hashes.at(-1)!), true, 'for whoever wants to look');
   },
 );

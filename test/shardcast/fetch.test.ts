@@ -213,6 +213,20 @@ test('a peer that says late what it holds is asked for it in the same round, and
   assert.deepEqual(await secondsOfPolicies(made, 2), [3, 1], 'the signer first, then whoever is quick again');
 });
 
+test('peers that are all slow to say what they hold are waited for when nobody else gives anything', async () => {
+  const { fetcher, clock, source, service, shards, missing } = await bench([], 3);
+  for (const peer of ['slow', 'slower']) fetcher.peers.set(peer, { blobs: source });
+  const { have } = fetcher;
+  fetcher.have = async (peer, hashes) => {
+    await clock.sleep(peer === 'slow' ? 4_000 : 6_000);
+    return have(peer, hashes);
+  };
+  const done = service.fetch(shards, options());
+  await clock.advance(4_500);
+  assert.equal(await missing(), 0);
+  await done;
+});
+
 test('who delivered quickly and then holds ranges open is soon asked for nothing', async () => {
   const made = await bench(['a', 'b', 'signer'], 0, { draw: randomNumbers(7) });
   const { fetcher, clock, source, service } = made;

@@ -41,6 +41,7 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
   /** never taken up again */
   const refused = new Set<string>();
   let newest: string | null = null;
+  let isFull = false;
   const take = async (known: KnownRecipe): Promise<void> => {
     const id = known.resolved.recipeIdHex;
     const before = newest;
@@ -59,7 +60,7 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
     });
   };
   const hasRoom = (open: readonly KnownRecipe[], { author }: KnownRecipe): boolean => {
-    const working = open.filter(({ resolved }) => taken.has(resolved.recipeIdHex));
+    const working = open.filter(({ resolved: { recipeIdHex: id } }) => taken.has(id) && !refused.has(id));
     const ofAuthor = working.filter((each) => each.author === author).length;
     return taken.size < MAX_TAKEN && working.length < MAX_OPEN && ofAuthor < MAX_OPEN_PER_AUTHOR;
   };
@@ -72,7 +73,16 @@ export function watchRecipes(context: RoleContext, init: RecipeWatch): void {
     const open = book.list().filter(({ resolved }) => book.isOpen(resolved.recipeIdHex));
     let isFresh = false;
     for (const known of open) {
-      if (taken.has(known.resolved.recipeIdHex) || !hasRoom(open, known)) continue;
+      if (taken.has(known.resolved.recipeIdHex)) continue;
+      if (!hasRoom(open, known)) {
+        if (!isFull)
+          logger.warn(
+            { recipeId: known.resolved.recipeIdHex },
+            'as many recipes as are taken up unasked: name one by --recipe',
+          );
+        isFull = true;
+        continue;
+      }
       isFresh = true;
       const start = take(known);
       if (together) starting.push(start);
