@@ -117,7 +117,7 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
     const patienceMs = pool.waiting() < promptsPerStep ? HUNGRY_MS : maxStepWaitMs;
     if (clock.nowMs() - askedMs >= patienceMs) {
       if (deterministic && isFull) logger.warn({ unsettled: pool.unsettled() }, 'waiting for verdicts and bodies');
-      else await publication.askForMore(state);
+      else await publication.askForMore(state, isLate);
       askedMs = clock.nowMs();
       if (areSlotsUsed(pool, recipe, state)) logger.warn({ policyStep: state.policyStep }, NOTHING_TO_LEARN);
     }

@@ -3,12 +3,11 @@
 // Invariants: `ready` holds accepted groups whose body is here, passed stage 1, carries something to learn, and no other;
 // verdicts count from verifiers that the recipe names and from ourselves when told so, acceptances also as its rule says.
 
-import type { GroupBody } from '../node/protocol/body.ts';
-import { decodeBody } from '../node/protocol/body.ts';
+import { decodeBody, type GroupBody } from '../node/protocol/body.ts';
 import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer, CheckCode } from '../node/protocol/check.ts';
 import { errorText, isSwarmError } from '../node/protocol/errors.ts';
-import { decodeGroup, type GroupAnnouncement } from '../node/protocol/group.ts';
+import type { GroupAnnouncement } from '../node/protocol/group.ts';
 import type {
   BlobFetcher,
   BlobStore,
@@ -19,7 +18,6 @@ import type {
   SignedMessage,
   Startable,
 } from '../node/protocol/ports.ts';
-import { groupSeed } from '../node/protocol/seeds.ts';
 import { decodeVerdict, type Verdict } from '../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
 import { type AcceptanceRule, createAcceptanceRule, type Signer, type VerifierWorth } from './acceptance.ts';
@@ -31,6 +29,7 @@ import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { announcedBy, countedOn, type IsActive } from './counted-on.ts';
 import { createEarlyVerdicts } from './early-verdicts.ts';
 import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
+import { type Entry, entryOf } from './entry.ts';
 import { carriesNothing } from './grpo/advantages.ts';
 import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger, wasGood } from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
@@ -84,6 +83,8 @@ export interface Pool extends Startable {
    * how many the busiest peer has.
    */
   announcedAt(policyStep: number, mostEach?: number): number;
+  /** active peers that announced a group for a policy step */
+  announcingPeers(policyStep: number): number;
   usefulShare(): number;
   /**
    * Ends what is too old for the trainer's step, and what quarantined peers sent; deletes old bodies.
@@ -96,19 +97,6 @@ export interface Pool extends Startable {
   takeNotConsumed(): readonly { readonly groupId: string; readonly reason: string }[];
   /** Resolves when something became ready, after `ms`, or when the signal aborts. */
   wait(ms: number, signal: AbortSignal): Promise<void>;
-}
-
-interface Entry extends Candidate {
-  readonly announcement: GroupAnnouncement;
-  acceptedMs: number | null;
-  body: GroupBody | null;
-  /** keys of named verifiers that have said anything of it */
-  readonly judgedBy: Set<string>;
-  readonly ignoredBy: Set<string>;
-  /** by key */
-  readonly acceptedBy: Map<string, Signer>;
-  /** in a batch under way: nothing but `finish` ends it any more */
-  isTaken: boolean;
 }
 
 /** @param checkpoint what the newest whole checkpoint says was trained */
@@ -185,33 +173,14 @@ class GroupPool implements Pool {
 
   #onGroup(message: SignedMessage): void {
     const { ledger } = this.#components;
-    const announcement = decodeGroup(message.payload);
-    const { policyStep, slot } = announcement;
-    const row = {
-      groupId: message.idHex,
-      peer: message.peerIdString,
-      policyStep,
-      slot,
-      bodyHash: toHex(announcement.bodyHash),
-    };
-    ledger.announce(row);
-    if (ledger.get(row.groupId)?.state !== 'pending' || this.#entries.has(row.groupId)) return;
-    const entry: Entry = {
-      groupId: row.groupId,
-      peer: row.peer,
-      policyStep,
-      groupSeed: groupSeed(announcement),
-      announcement,
-      acceptedMs: null,
-      body: null,
-      judgedBy: new Set(),
-      ignoredBy: new Set(),
-      acceptedBy: new Map(),
-      isTaken: false,
-    };
-    this.#entries.set(row.groupId, entry);
+    const entry = entryOf(message);
+    const { groupId, peer, policyStep } = entry;
+    const { slot, bodyHash } = entry.announcement;
+    ledger.announce({ groupId, peer, policyStep, slot, bodyHash: toHex(bodyHash) });
+    if (ledger.get(groupId)?.state !== 'pending' || this.#entries.has(groupId)) return;
+    this.#entries.set(groupId, entry);
     if (this.#init.requireVerdict === false) this.#accept(entry);
-    for (const { signer, verdict } of this.#early.take(row.groupId)) this.#judge(entry, signer, verdict);
+    for (const { signer, verdict } of this.#early.take(groupId)) this.#judge(entry, signer, verdict);
   }
 
   #onVerdict(message: SignedMessage): void {
@@ -356,9 +325,17 @@ class GroupPool implements Pool {
   }
 
   announcedAt(policyStep: number, mostEach: number = Number.POSITIVE_INFINITY): number {
-    const rows = [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep);
-    const peers = rows.map(({ peer }) => peer);
-    return announcedBy(peers, this.#activeAt(policyStep), mostEach);
+    return announcedBy(this.#announcersAt(policyStep), this.#activeAt(policyStep), mostEach);
+  }
+
+  announcingPeers(policyStep: number): number {
+    const isActive = this.#activeAt(policyStep);
+    return isActive === null ? 0 : new Set(this.#announcersAt(policyStep).filter(isActive)).size;
+  }
+
+  /** one entry a group */
+  #announcersAt(policyStep: number): readonly string[] {
+    return [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep).map(({ peer }) => peer);
   }
 
   #activeAt(policyStep: number): IsActive {

@@ -23,10 +23,11 @@ export interface Publication {
   /** @param checkpoint folder that holds the same state; null before the first step */
   publish(state: RunState, weights: Uint8Array, checkpoint: string | null): Promise<void>;
   /**
-   * Raises the admission of the policy that is out: what it asked for did not make a batch. Each announcement is kept and told by
-   * every node, so what was said is not said again before a minute has passed.
+   * Raises the admission of the policy that is out: what it asked for did not make a batch. Every node passes an announcement on,
+   * so what was said is not said again before a minute has passed.
+   * @param isLate the recipe's patience is over: peers that have brought nothing of this policy may be gone, the others get their share
    */
-  askForMore(state: RunState): Promise<void>;
+  askForMore(state: RunState, isLate: boolean): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -111,11 +112,13 @@ export function createPublication(
       const published = await publisher.publish({ policyStep, parentRoot, weights, admission: wanted, record: made });
       if (published !== null) note(wanted);
     },
-    async askForMore(state) {
+    async askForMore(state, isLate) {
       const now = admission(state);
+      const announcing = isLate ? pool.announcingPeers(state.policyStep) : 0;
+      const activePeers = announcing > 0 ? announcing : now.activePeers;
       // Nobody was asked for more slots than these, so what is announced beyond them makes nobody else work.
       const announced = pool.announcedAt(state.policyStep, askedOfEach);
-      const wanted = { ...now, wantGroups: announced + Math.max(grpo.promptsPerStep, now.wantGroups) };
+      const wanted = { activePeers, wantGroups: announced + Math.max(grpo.promptsPerStep, now.wantGroups) };
       askedOfEach = Math.max(askedOfEach, shareOf(wanted));
       const isNews = wanted.wantGroups !== said.wantGroups || wanted.activePeers !== said.activePeers;
       if (!isNews && clock.nowMs() - saidMs < REPEAT_MS) return;

@@ -1,4 +1,4 @@
-// Runs `murmur` inside the test's own process: quick, for commands that end by themselves.
+// Runs `murmur`, or a part of it that prints, inside the test's own process: quick, for what ends by itself.
 // Not for two at once: it takes over stdout, stderr and process.exitCode while the command runs.
 
 import { runProgram } from '../../node/cli/program.ts';
@@ -25,17 +25,28 @@ function takeOver(stream: NodeJS.WriteStream): () => string {
   };
 }
 
+/** What `run` printed, and what it came to. */
+export async function captured<T>(
+  run: () => Promise<T>,
+): Promise<{ readonly result: T; readonly stdout: string; readonly stderr: string }> {
+  const [stdout, stderr] = [takeOver(process.stdout), takeOver(process.stderr)];
+  try {
+    const result = await run();
+    return { result, stdout: stdout(), stderr: stderr() };
+  } finally {
+    stdout();
+    stderr();
+  }
+}
+
 /** @param args what follows `murmur` */
 export async function runInProcess(args: readonly string[]): Promise<ProgramRun> {
   const exitCode = process.exitCode;
   process.exitCode = undefined;
-  const stdout = takeOver(process.stdout);
-  const stderr = takeOver(process.stderr);
-  let code = -1;
   try {
-    code = await runProgram(['node', 'murmur', ...args]);
+    const { result, ...printed } = await captured(() => runProgram(['node', 'murmur', ...args]));
+    return { ...printed, code: result };
   } finally {
     process.exitCode = exitCode;
   }
-  return { stdout: stdout(), stderr: stderr(), code };
 }

@@ -3,12 +3,20 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createKeyPair } from '../../node/protocol/keys.ts';
+import type { Admission } from '../../node/protocol/manifest.ts';
 import type { ChainPolicy } from '../../node/protocol/ports.ts';
 import { slotsWanted } from '../../node/rollout/worker.ts';
+import type { Pool } from '../../trainer/pool.ts';
+import { createPublication } from '../../trainer/publication.ts';
+import type { RunState } from '../../trainer/run-state.ts';
+import type { PolicyPublisher } from '../../trainer/trainer-ports.ts';
 import { fakeClock } from '../support/fake-clock.ts';
+import { rootAt } from '../support/fixed-chain.ts';
+import { memoryBlobs } from '../support/memory-store.ts';
 import type { TrainerBench } from '../support/trainer-bench.ts';
 import { bench, PEERS } from '../support/trainer-run.ts';
 import { until } from '../support/until.ts';
+import { testRecipe } from '../verifier/support/swarm.ts';
 
 const CROWD = 64;
 /** (maxLag 2 + 1) · 3 groups, all useful so far */
@@ -64,6 +72,36 @@ test('while nobody brings anything the same is said again once a minute, and a c
   for (let i = 0; i < 8; i++) await clock.advance(500);
   assert.equal(made.announced.length, length + 1);
   assert.notEqual(made.announced.at(-1)!.wantGroups, WANTED);
+});
+
+test('when most active peers are gone, those who still bring something are asked for all of it, once patience is over', async () => {
+  const asked: Admission[] = [];
+  let announcing = 1;
+  const recipe = testRecipe();
+  const publication = createPublication(
+    {
+      publisher: { announce: async ({ admission }) => void asked.push(admission!) } as PolicyPublisher,
+      pool: {
+        ...{ usefulShare: () => 1, waiting: () => 0, activePeers: () => 50, announcedAt: () => 3 },
+        announcingPeers: () => announcing,
+      } as unknown as Pool,
+      ...{ blobs: memoryBlobs(), clock: fakeClock() },
+    },
+    { recipe },
+  );
+  const roots = { policyRoot: rootAt(1), parentRoot: rootAt(0) };
+  const state: RunState = { trainStep: 1, policyStep: 1, ...roots, lastConsumed: [], consumed: [] };
+  const { maxLagSteps } = recipe.recipe.staleness;
+  const wantGroups = 3 + (maxLagSteps + 1) * recipe.recipe.grpo.promptsPerStep;
+  await publication.askForMore(state, false);
+  await publication.askForMore(state, true);
+  announcing = 0;
+  await publication.askForMore(state, true);
+  assert.deepEqual(asked, [
+    { wantGroups, activePeers: 50 },
+    { wantGroups, activePeers: 1 },
+    { wantGroups, activePeers: 50 },
+  ]);
 });
 
 test('a peer that was found good once takes its own share away by announcing, and no other', async (t) => {

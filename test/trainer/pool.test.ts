@@ -154,6 +154,7 @@ test('announcements of strangers neither wait nor count once somebody’s groups
   await made.accepted({ peer: known, policyStep: 0, slot: 0 });
   for (let slot = 1; slot < 10; slot++) await made.announce({ peer: known, policyStep: 0, slot });
   assert.deepEqual([pool.waiting(), pool.announcedAt(0), pool.activePeers(0)], [10, 10, 1]);
+  assert.deepEqual([pool.announcingPeers(0), pool.announcingPeers(1)], [1, 0]);
   assert.deepEqual([pool.waiting(4), pool.announcedAt(0, 4)], [5, 4], 'one that is good, four that may be');
   await pool.stop();
 });

@@ -9,7 +9,7 @@ import { starterModelDir } from '../../../node/cli/shipped.ts';
 import { recipeModelOf, startModel, startModelNames } from '../../../node/cli/start-model.ts';
 import { type ErrorCode, isSwarmError } from '../../../node/protocol/errors.ts';
 import { type HubServer, hubServer, repoOf } from '../../support/hub-server.ts';
-import { runInProcess } from '../../support/run-program.ts';
+import { captured, runInProcess } from '../../support/run-program.ts';
 import { tempDir } from '../../support/temp-dir.ts';
 
 const HUB_VARIABLES = ['HF_ENDPOINT', 'HF_HOME', 'HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE', 'HF_HUB_OFFLINE', 'HF_TOKEN'];
@@ -79,8 +79,9 @@ test('the hub id that a recipe names is looked up and never downloaded', async (
   const recipe = { model: { hubId: 'swarm/starter' } };
   await assert.rejects(startModel(undefined, recipe), fails('MODEL_FILE_MISSING'));
   assert.deepEqual(hub.requests, []);
-  const { model } = await startModel('swarm/starter', recipe);
-  assert.match(model.hubId!, /^swarm\/starter@[0-9a-f]{40}$/);
+  const { result, stderr } = await captured(() => startModel('swarm/starter', recipe));
+  assert.match(stderr, /downloading 1\.7 MB/);
+  assert.match(result.model.hubId!, /^swarm\/starter@[0-9a-f]{40}$/);
   const asked = hub.requests.length;
   const { folder } = await startModel(undefined, recipe);
   assert.ok(folder.startsWith(process.env['HF_HOME']!));

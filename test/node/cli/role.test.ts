@@ -9,6 +9,7 @@ import type { RoleView } from '../../../node/cli/inspect-participant.ts';
 import type { NetworkOptions } from '../../../node/cli/options.ts';
 import { endThread, type RoleContext, runRole } from '../../../node/cli/roles/role.ts';
 import { SwarmError } from '../../../node/protocol/errors.ts';
+import { captured } from '../../support/run-program.ts';
 
 const FAILED = new SwarmError('ENGINE_FAILED', 'the thread died');
 const view: RoleView = { role: 'node', details: () => ({}), standing: () => new Map() };
@@ -21,11 +22,14 @@ async function run(t: TestContext, start: (context: RoleContext) => void): Promi
     ...{ dataDir, network: 'role-test', join: [], host: '127.0.0.1', port: 0, loopback: true, mdns: false },
     ...{ relay: false, maxDisk: 1e9, logLevel: 'silent', json: true },
   };
-  return runRole(options, async (context) => {
-    start(context);
-    context.finish();
-    return { view };
-  });
+  const { result } = await captured(() =>
+    runRole(options, async (context) => {
+      start(context);
+      context.finish();
+      return { view };
+    }),
+  );
+  return result;
 }
 
 test('a role whose last work fails, early or late, fails with that error', async (t) => {

@@ -11,12 +11,10 @@ import { encodeGroup, type GroupAnnouncement } from '../../../node/protocol/grou
 import { type KeyPair, peerIdOfPublicKey, peerIdStringOf } from '../../../node/protocol/keys.ts';
 import { encodeOffer } from '../../../node/protocol/offer.ts';
 import type { PeerIdString, SignedMessage } from '../../../node/protocol/ports.ts';
-import { encodeVerdict } from '../../../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../../../recipes/resolve.ts';
 import { createAcceptedPeers } from '../../../verifier/accepted-peers.ts';
 import { MIN_PLACES } from '../../../verifier/checks/places.ts';
 import { LATE_STEPS } from '../../../verifier/checks/stage-zero.ts';
-import { limitsOf } from '../../../verifier/checks/subject.ts';
 import { type MemoryInbox, memoryInbox, signAs } from '../../support/memory-inbox.ts';
 import {
   makeGroup,
@@ -25,6 +23,7 @@ import {
   testChain,
   testContext,
   testRecipe,
+  verdictBy,
 } from '../../verifier/support/swarm.ts';
 
 const VERIFIER = newPeer();
@@ -70,14 +69,8 @@ function wired(verifierOf: VerifierOf = () => null, disk: readonly SignedMessage
 const groupOf = (peer: KeyPair, slot = 0, recipe = RECIPE, policyStep = 1): SignedMessage =>
   makeGroup(testContext(recipe), peer, slot, policyStep).message;
 
-function verdictOn(peer: KeyPair, by: KeyPair, slot = 0): SignedMessage {
-  const payload = encodeVerdict({
-    ...{ recipeId: RECIPE.recipeId, policyStep: 1, groupId: sha256(`${slot}`), peerId: peer.peerId, slot },
-    ...{ answer: 'accept', code: null, limits: limitsOf(RECIPE) },
-    ...{ secretHash: sha256('secret'), sequencesReplayed: 1 },
-  });
-  return signAs(by, 'verdict', payload);
-}
+const verdictOn = (peer: KeyPair, by: KeyPair): SignedMessage =>
+  verdictBy(by, RECIPE, { peer, policyStep: 1, slot: 0 });
 
 /** The same body, announced with other rewards. */
 const rewarded = (announcement: GroupAnnouncement): GroupAnnouncement => ({

@@ -5,15 +5,12 @@ import { test } from 'node:test';
 import type { RoleEvent } from '../../../node/cli/events.ts';
 import type { RoleContext } from '../../../node/cli/roles/role.ts';
 import { tellRejections } from '../../../node/cli/roles/verifier.ts';
-import { sha256 } from '../../../node/protocol/bytes.ts';
 import type { CheckCode } from '../../../node/protocol/check.ts';
 import { createKeyPair } from '../../../node/protocol/keys.ts';
-import { encodeVerdict } from '../../../node/protocol/verdict.ts';
-import { limitsOf } from '../../../verifier/checks/subject.ts';
 import { createStanding, type Standing } from '../../../verifier/standing.ts';
 import { memoryInbox } from '../../support/memory-inbox.ts';
 import { memoryRecords } from '../../support/memory-store.ts';
-import { testRecipe } from '../../verifier/support/swarm.ts';
+import { testRecipe, verdictBy } from '../../verifier/support/swarm.ts';
 
 test('a rejection is told with how many groups were judged, a quarantine once, without a look at other peers', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
@@ -33,10 +30,7 @@ test('a rejection is told with how many groups were judged, a quarantine once, w
   /** As a verifier does it: the verdict, then the standing. */
   async function judge(code: CheckCode | null, policyStep = 1, waitMs = 1_000): Promise<void> {
     const answer = code === null ? 'accept' : 'reject';
-    const payload = encodeVerdict({
-      ...{ recipeId: recipe.recipeId, policyStep, groupId: sha256(`${slot}`), peerId: peer.peerId, slot: slot++ },
-      ...{ answer, code, limits: limitsOf(recipe), secretHash: sha256('secret'), sequencesReplayed: 1 },
-    } as Parameters<typeof encodeVerdict>[0]);
+    const { payload } = verdictBy(inbox.keyPair, recipe, { peer, policyStep, slot: slot++, code });
     await inbox.publish('verdict', payload, recipe.recipeIdHex);
     await real.record(peer.peerIdString, { policyStep, answer, code, whole: false });
     t.mock.timers.tick(waitMs);

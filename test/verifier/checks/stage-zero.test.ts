@@ -9,7 +9,6 @@ import { encodeGroup } from '../../../node/protocol/group.ts';
 import type { KeyPair } from '../../../node/protocol/keys.ts';
 import type { SignedMessage } from '../../../node/protocol/ports.ts';
 import { encodeSecret } from '../../../node/protocol/secret.ts';
-import { encodeVerdict } from '../../../node/protocol/verdict.ts';
 import { REORDER_GRACE_MS } from '../../../verifier/checks/slots.ts';
 import {
   createGroupStageZero,
@@ -18,7 +17,6 @@ import {
   createVerdictStageZero,
   type StageZeroView,
 } from '../../../verifier/checks/stage-zero.ts';
-import { limitsOf } from '../../../verifier/checks/subject.ts';
 import { signAs } from '../../support/memory-inbox.ts';
 import {
   type Alteration,
@@ -28,6 +26,7 @@ import {
   testChain,
   testContext,
   testRecipe,
+  verdictBy,
 } from '../support/swarm.ts';
 
 const [VERIFIER, TRAINER] = [newPeer(), newPeer()];
@@ -168,24 +167,12 @@ function secretMessage(by: KeyPair, policyStep: number, recipeId = context.recip
   return signAs(by, 'secret', encodeSecret({ recipeId, policyStep, secretHash: sha256('secret'), secret: null }));
 }
 
-function verdictMessage(by: KeyPair, policyStep: number, slot: number): SignedMessage {
-  const { recipeId } = context.recipe;
-  return signAs(
-    by,
-    'verdict',
-    encodeVerdict({
-      ...{ recipeId, policyStep, groupId: sha256(`group ${slot}`), peerId: peer.peerId, slot },
-      ...{ answer: 'accept', code: null, limits: limitsOf(context.recipe) },
-      ...{ secretHash: sha256('secret'), sequencesReplayed: 0 },
-    }),
-  );
-}
-
 test('verdicts and secrets of a crowd of keys take the places of a step and no more; named and known verifiers are heard', async () => {
   const made = scene();
   const checks = { verdict: createVerdictStageZero(made.view), secret: createSecretStageZero(made.view) };
   const messages = {
-    verdict: verdictMessage,
+    verdict: (by: KeyPair, policyStep: number, slot: number) =>
+      verdictBy(by, context.recipe, { peer, policyStep, slot }),
     secret: (by: KeyPair, policyStep: number) => secretMessage(by, policyStep),
   };
   const [unnamed, known] = [newPeer(), newPeer()];

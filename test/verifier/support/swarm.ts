@@ -3,14 +3,16 @@
 import { readFileSync } from 'node:fs';
 import { encodeBody, type GroupBody } from '../../../node/protocol/body.ts';
 import { fromHex, sha256 } from '../../../node/protocol/bytes.ts';
+import type { CheckCode } from '../../../node/protocol/check.ts';
 import { encodeGroup, type GroupAnnouncement } from '../../../node/protocol/group.ts';
 import { createKeyPair, type KeyPair } from '../../../node/protocol/keys.ts';
 import type { ChainPolicy, PolicyChain, SignedMessage } from '../../../node/protocol/ports.ts';
 import { groupSeed, sequenceSeed } from '../../../node/protocol/seeds.ts';
+import { encodeVerdict } from '../../../node/protocol/verdict.ts';
 import { promptOf } from '../../../recipes/prompt.ts';
 import { type ResolvedRecipe, resolveRecipe } from '../../../recipes/resolve.ts';
 import { canonicalRecipe, parseRecipe, type RecipeSource } from '../../../recipes/schema.ts';
-import { type BodyContext, samplingOf, type TextCodec } from '../../../verifier/checks/subject.ts';
+import { type BodyContext, limitsOf, samplingOf, type TextCodec } from '../../../verifier/checks/subject.ts';
 import { proveCompletion } from '../../../verifier/toploc/completion.ts';
 import { signAs } from '../../support/memory-inbox.ts';
 import { madeUpHex, shippedSource } from '../../support/recipe-sources.ts';
@@ -105,6 +107,29 @@ export function makeGroup(
     bodyBytes: bytes.length,
   });
   return { announcement, body, bytes, message: signAs(keyPair, 'group', encodeGroup(announcement)) };
+}
+
+/** What a verdict on a group of this peer is about. */
+export interface Judged {
+  readonly peer: Pick<KeyPair, 'peerId'>;
+  readonly policyStep: number;
+  readonly slot: number;
+  /** why it is rejected; null: it is accepted */
+  readonly code?: CheckCode | null;
+}
+
+/** A verdict, as anybody may say it of any group. */
+export function verdictBy(
+  by: KeyPair,
+  recipe: ResolvedRecipe,
+  { peer, policyStep, slot, code = null }: Judged,
+): SignedMessage {
+  const payload = encodeVerdict({
+    ...{ recipeId: recipe.recipeId, policyStep, groupId: sha256(`group ${slot}`), peerId: peer.peerId, slot },
+    ...{ answer: code === null ? 'accept' : 'reject', code, limits: limitsOf(recipe) },
+    ...{ secretHash: sha256('secret'), sequencesReplayed: 1 },
+  });
+  return signAs(by, 'verdict', payload);
 }
 
 function same<T>(value: T): T {
