@@ -151,7 +151,7 @@ export function createPolicyChain(components: PolicyChainComponents, init: Polic
     const { answer, manifest } = judge(message);
     if (answer.answer !== 'accept' || manifest === null) return answer;
     // [IGNORE] updates come too fast, or the recipe has said all that is kept of it
-    const isHeard = state.isUpdate(manifest) ? manifests.mayHear() : manifests.hasRoom(message);
+    const isHeard = state.isUpdate(manifest) ? manifests.takeUpdate() : manifests.hasRoom(message);
     return isHeard ? answer : ignore('RATE_LIMITED');
   }
 

@@ -12,11 +12,11 @@ import type { Clock, Inbox, Logger, MessageRef, SignedMessage } from '../node/pr
 const UPDATE_EVERY_MS = 2_000;
 const MAX_UPDATES_AT_ONCE = 30;
 /** What a recipe's manifests may take: 4 000 steps of the longest, 500 000 of a small model. Our own. */
-export const MAX_MANIFEST_BYTES: number = 256 * 2 ** 20;
+const MAX_MANIFEST_BYTES: number = 256 * 2 ** 20;
 
 export interface KeptManifests {
   /** whether one more may be heard now; counts it when so */
-  mayHear(): boolean;
+  takeUpdate(): boolean;
   /** whether there is room for the manifest of another policy */
   hasRoom(message: SignedMessage): boolean;
   /** Of what is stored for its step, root and signer, deletes what is not the latest. */
@@ -45,7 +45,7 @@ export function createKeptManifests(
   let usedUntilMs = Number.NEGATIVE_INFINITY;
 
   return {
-    mayHear() {
+    takeUpdate() {
       const nowMs = clock.nowMs();
       // Our clock was set back: begin anew.
       if (usedUntilMs > nowMs) usedUntilMs = Number.NEGATIVE_INFINITY;

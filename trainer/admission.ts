@@ -2,7 +2,7 @@
 // "Enough, not too much": wantGroups = ceil((maxLag + 1)·B / useful share) − waiting.
 // Who counts as a peer and what as waiting is up to the pool: announcing costs nothing.
 
-import type { Admission } from '../node/protocol/manifest.ts';
+import { type Admission, shareOf } from '../node/protocol/manifest.ts';
 
 export interface AdmissionState {
   readonly maxLagSteps: number;
@@ -13,11 +13,6 @@ export interface AdmissionState {
   /** groups that may be counted on, of each peer at most so many that nobody has found good yet */
   readonly waiting: (mostEach: number) => number;
   readonly activePeers: number;
-}
-
-/** Groups that each peer is asked for. */
-export function shareOf({ wantGroups, activePeers }: Admission): number {
-  return Math.ceil(wantGroups / Math.max(1, activePeers));
 }
 
 /** Until a peer is known one batch is asked for: each of those who come would take the whole of it. */

@@ -67,3 +67,9 @@ export function chooseBatch<T extends Candidate>(groups: readonly T[], rule: Bat
   }
   return [...chosen, ...over.slice(0, rule.count - chosen.length)];
 }
+
+export function countByPeer(groups: Iterable<{ readonly peer: string }>): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { peer } of groups) counts.set(peer, (counts.get(peer) ?? 0) + 1);
+  return counts;
+}

@@ -20,6 +20,12 @@ export interface Entry extends Candidate {
   isTaken: boolean;
 }
 
+/** A group that may be trained on. */
+export interface ReadyGroup extends Candidate {
+  readonly announcement: GroupAnnouncement;
+  readonly body: GroupBody;
+}
+
 /** Nobody has said anything yet. @throws {SwarmError} MALFORMED, TOO_LARGE (stage 0 has decoded it before) */
 export function entryOf(message: SignedMessage): Entry {
   const announcement = decodeGroup(message.payload);

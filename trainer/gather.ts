@@ -9,7 +9,7 @@
 
 import type { Clock, Logger } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
-import { chooseBatch } from './batch.ts';
+import { chooseBatch, countByPeer } from './batch.ts';
 import type { Pool } from './pool.ts';
 import type { Publication } from './publication.ts';
 import type { LearnGroup, Replays } from './replay.ts';
@@ -130,10 +130,4 @@ async function gather(components: GatherComponents, init: GatherInit, signal: Ab
 function areSlotsUsed(pool: Pool, { staleness }: ResolvedRecipe['recipe'], { policyStep }: RunState): boolean {
   const peers = pool.activePeers(policyStep);
   return peers > 0 && pool.waiting() === 0 && pool.announcedAt(policyStep) >= peers * staleness.maxSlotsPerStep;
-}
-
-function countByPeer(groups: readonly LearnGroup[]): ReadonlyMap<string, number> {
-  const counts = new Map<string, number>();
-  for (const { peer } of groups) counts.set(peer, (counts.get(peer) ?? 0) + 1);
-  return counts;
 }

@@ -12,7 +12,7 @@ export type FinalState = 'trained' | 'rejected' | 'stale' | 'dropped';
 const FINAL_STATES: readonly FinalState[] = ['trained', 'rejected', 'stale', 'dropped'];
 
 /** Steps after which rows leave the disk (spec/wire.md). */
-const KEEP_RECORD_STEPS = 1_000;
+export const KEEP_RECORD_STEPS = 1_000;
 
 /** Policy steps beyond maxLag for which rows stay in memory. */
 export const KEEP_ROW_STEPS = 16;

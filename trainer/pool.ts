@@ -24,14 +24,21 @@ import { type AcceptanceRule, createAcceptanceRule, type Signer, type VerifierWo
 import { type Activity, createActivity } from './activity.ts';
 import { createUsefulShare } from './admission.ts';
 import { type Arrivals, countArrivals } from './arrivals.ts';
-import { type Candidate, lagOf } from './batch.ts';
+import { countByPeer, lagOf } from './batch.ts';
 import { type BodyLanes, createBodyLanes } from './bodies.ts';
 import { announcedBy, countedOn, type IsActive } from './counted-on.ts';
 import { createEarlyVerdicts } from './early-verdicts.ts';
 import { createEndedBodies, type EndedBodies } from './ended-bodies.ts';
-import { type Entry, entryOf } from './entry.ts';
+import { type Entry, entryOf, type ReadyGroup } from './entry.ts';
 import { carriesNothing } from './grpo/advantages.ts';
-import { type ConsumedRecord, type FinalState, KEEP_ROW_STEPS, type Ledger, wasGood } from './ledger.ts';
+import {
+  type ConsumedRecord,
+  type FinalState,
+  KEEP_ROW_STEPS,
+  type Ledger,
+  type LedgerRow,
+  wasGood,
+} from './ledger.ts';
 import { createQuarantine, type Quarantine } from './quarantine.ts';
 
 export interface PoolComponents {
@@ -55,12 +62,6 @@ export interface PoolInit {
   readonly verifiers: readonly string[];
   /** false: groups need no verdict, the trainer's replay is the only check */
   readonly requireVerdict?: boolean;
-}
-
-/** A group that may be trained on. */
-export interface ReadyGroup extends Candidate {
-  readonly announcement: GroupAnnouncement;
-  readonly body: GroupBody;
 }
 
 export interface Pool extends Startable {
@@ -325,17 +326,16 @@ class GroupPool implements Pool {
   }
 
   announcedAt(policyStep: number, mostEach: number = Number.POSITIVE_INFINITY): number {
-    return announcedBy(this.#announcersAt(policyStep), this.#activeAt(policyStep), mostEach);
+    return announcedBy(this.#rowsAt(policyStep), this.#activeAt(policyStep), mostEach);
   }
 
   announcingPeers(policyStep: number): number {
     const isActive = this.#activeAt(policyStep);
-    return isActive === null ? 0 : new Set(this.#announcersAt(policyStep).filter(isActive)).size;
+    return isActive === null ? 0 : [...countByPeer(this.#rowsAt(policyStep)).keys()].filter(isActive).length;
   }
 
-  /** one entry a group */
-  #announcersAt(policyStep: number): readonly string[] {
-    return [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep).map(({ peer }) => peer);
+  #rowsAt(policyStep: number): readonly LedgerRow[] {
+    return [...this.#components.ledger.rows()].filter((row) => row.policyStep === policyStep);
   }
 
   #activeAt(policyStep: number): IsActive {

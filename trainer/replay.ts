@@ -8,7 +8,7 @@ import { toHex } from '../node/protocol/bytes.ts';
 import type { CheckAnswer } from '../node/protocol/check.ts';
 import type { GroupAnnouncement } from '../node/protocol/group.ts';
 import type { PolicyChain, PolicyEngine, ReplayedSequence, SamplingSettings } from '../node/protocol/ports.ts';
-import type { ReadyGroup } from './pool.ts';
+import type { ReadyGroup } from './entry.ts';
 
 /** Sequences in one call of the engine: bounds what is copied between threads at once. */
 const SEQUENCES_A_CALL = 256;

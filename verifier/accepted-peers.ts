@@ -1,5 +1,5 @@
 // The peers whose groups the recipe's own verifiers and trainers accepted: who is known where nobody keeps a standing.
-// Source: spec/rollouts.md "Order of checks" (probation). In memory; what it says costs nobody anything but a place (checks/slots.ts).
+// Source: spec/rollouts.md "Order of checks" (probation). In memory; what it says costs nobody anything but a place (checks/places.ts).
 // Invariants: only keys that the recipe names speak; a rejection takes all; MAX_KEPT peers, the one accepted longest ago leaves.
 
 import { toHex } from '../node/protocol/bytes.ts';
@@ -26,12 +26,17 @@ interface Accepted {
   readonly slot: number;
 }
 
+/** Hex keys whose verdicts a recipe vouches for: its verifiers' and its trainers'. */
+export function namedKeys({ verification, trainers }: Pick<Recipe, 'verification' | 'trainers'>): readonly string[] {
+  return [...verification.verifiers, ...trainers];
+}
+
 /** Nobody at first. */
 export function createAcceptedPeers({
   verification,
   trainers,
 }: Pick<Recipe, 'verification' | 'trainers'>): AcceptedPeers {
-  const named = new Set([...verification.verifiers, ...trainers]);
+  const named = new Set(namedKeys({ verification, trainers }));
   const needed = Math.max(1, verification.probationGroups);
   const peers = new Map<string, Accepted>();
   let newestStep = 0;

@@ -85,13 +85,12 @@ export function createIntake(
   };
   const pump = (): void => {
     if (stopping.signal.aborted) return;
-    for (const pair of pairs.filter(({ second }) => isFree(second.peer))) {
+    for (const pair of [...pairs]) {
       if (!isFree(pair.second.peer)) continue;
       pairs.splice(pairs.indexOf(pair), 1);
       occupy(pair.second.peer, guardPair(pair));
     }
     for (const { lane, job } of lanes.ready()) {
-      if (busy.size >= maxFetches) return;
       if (!isFree(job.peer)) continue;
       lanes.take(lane);
       const work = guard(job, advance(lane, job)).finally(() => {

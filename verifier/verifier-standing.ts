@@ -9,6 +9,7 @@ import { fromHex, fromUtf8, utf8 } from '../node/protocol/bytes.ts';
 import { peerIdOfPublicKey, peerIdStringOf } from '../node/protocol/keys.ts';
 import type { PeerIdString, Records } from '../node/protocol/ports.ts';
 import type { ResolvedRecipe } from '../recipes/resolve.ts';
+import { namedKeys } from './accepted-peers.ts';
 import { TRUST_HALF_LIFE_STEPS } from './standing.ts';
 
 /** Confirmed verdicts that are worth a standing of one half. Our own: as many as a peer's probation has groups by default. */
@@ -89,8 +90,7 @@ export function createVerifierStandings(
   { recipeIdHex, recipe }: Pick<ResolvedRecipe, 'recipeIdHex' | 'recipe'>,
 ): VerifierStandings {
   const silenceSteps = recipe.verification.quarantineSteps;
-  const keys = [...recipe.verification.verifiers, ...recipe.trainers];
-  const named = new Set<PeerIdString>(keys.map((key) => peerIdStringOf(peerIdOfPublicKey(fromHex(key)))));
+  const named = new Set<PeerIdString>(namedKeys(recipe).map((key) => peerIdStringOf(peerIdOfPublicKey(fromHex(key)))));
   const { records } = components;
   const prefix = `verifier/${recipeIdHex}/verifiers/`;
   const states = new Map<PeerIdString, State>();

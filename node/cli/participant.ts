@@ -9,6 +9,7 @@ import type { Recipe } from '../../recipes/schema.ts';
 import { createPolicyChain, type PolicyChainService } from '../../shardcast/chain.ts';
 import { createShardFetcher } from '../../shardcast/fetch.ts';
 import { createPolicyFolders, type ModelTexts, type PolicyFolders } from '../../shardcast/policies.ts';
+import { KEEP_RECORD_STEPS } from '../../trainer/ledger.ts';
 import { type AcceptedPeers, createAcceptedPeers } from '../../verifier/accepted-peers.ts';
 import { placesOf } from '../../verifier/checks/places.ts';
 import { LATE_STEPS } from '../../verifier/checks/stage-zero.ts';
@@ -32,8 +33,6 @@ import { packageVersion } from './shipped.ts';
 import { createStageZero, type StageZeroChecks } from './stage-zero.ts';
 import { systemClock } from './system.ts';
 
-/** Messages stay on disk this many policy steps. Source: spec/wire.md "Counting". */
-const KEEP_RECORD_STEPS = 1_000;
 const FORGET_EVERY_STEPS = 10;
 
 /** A recipe that this participant follows. */

@@ -8,6 +8,7 @@ import { type ResolvedRecipe, resolveRecipe } from '../../recipes/resolve.ts';
 import { parseRecipe } from '../../recipes/schema.ts';
 import { MAX_OFFERS, OFFER_MAX_AGE_MS } from '../network/offer-shelf.ts';
 import { toHex } from '../protocol/bytes.ts';
+import { messageKey } from '../protocol/envelope.ts';
 import { errorText, SwarmError } from '../protocol/errors.ts';
 import { decodeOffer, type TrainerOffer } from '../protocol/offer.ts';
 import type { BlobFetcher, BlobStore, Clock, Inbox, Logger, SignedMessage } from '../protocol/ports.ts';
@@ -15,7 +16,7 @@ import { decodeRecipeAnnouncement, encodeRecipeAnnouncement } from '../protocol/
 import { createRecipeFetches } from './recipe-fetches.ts';
 
 /** A recipe is open while one of its trainers was heard of within this time. Source: spec/wire.md. */
-const OPEN_MS = 10 * 60_000;
+const OPEN_MS = OFFER_MAX_AGE_MS;
 /** Recipes that are remembered, of all authors and of one; a calibrated or edited recipe is a new one. Our own. */
 export const MAX_RECIPES = 1_024;
 export const MAX_RECIPES_PER_AUTHOR = 32;
@@ -144,7 +145,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
 
   /** One announcement of a recipe is enough. */
   function forgetAgain(announcement: SignedMessage, known: Entry): void {
-    if (keyOf(announcement) !== keyOf(known.announcement)) forget(announcement);
+    if (messageKey(announcement) !== messageKey(known.announcement)) forget(announcement);
   }
 
   function onTrouble(error: unknown): void {
@@ -152,7 +153,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
   }
 
   function noteUseless(message: SignedMessage): void {
-    useless.add(keyOf(message));
+    useless.add(messageKey(message));
     if (useless.size > MAX_USELESS) useless.delete(useless.values().next().value!);
   }
 
@@ -173,7 +174,7 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
 
   function onAnnouncement(message: SignedMessage): void {
     const known = recipes.get(recipeIdOf(message));
-    if (useless.has(keyOf(message))) forget(message);
+    if (useless.has(messageKey(message))) forget(message);
     else if (known === undefined) fetches.add(message);
     else forgetAgain(message, known);
   }
@@ -249,8 +250,4 @@ export function createRecipeBook(components: RecipeBookComponents): RecipeBook {
 
 function recipeIdOf(announcement: SignedMessage): string {
   return toHex(decodeRecipeAnnouncement(announcement.payload).recipe.hash);
-}
-
-function keyOf({ idHex, peerIdString }: SignedMessage): string {
-  return `${idHex} ${peerIdString}`;
 }

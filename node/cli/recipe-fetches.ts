@@ -46,7 +46,7 @@ interface Wanted {
   readonly message: SignedMessage;
   readonly hashHex: string;
   readonly sizeBytes: number;
-  tries: number;
+  readonly tries: number;
 }
 
 /** Nothing waits at first. */
@@ -117,12 +117,12 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
     paused.add(wanted);
     await clock.sleep(RETRY_MS, signal);
     paused.delete(wanted);
-    wait(wanted);
+    enqueue(wanted);
     fill();
   }
 
   /** Behind all that wait already; when there are too many, the one tried most often leaves, the oldest of those. */
-  function wait(wanted: Wanted): void {
+  function enqueue(wanted: Wanted): void {
     waiting.push(wanted);
     if (waiting.length + paused.size > MAX_WAITING) {
       const most = Math.max(...waiting.map(({ tries }) => tries));
@@ -142,7 +142,7 @@ export function createRecipeFetches(components: RecipeFetchesComponents, init: R
         (each) => each.message.peerIdString === message.peerIdString,
       ).length;
       if (ofSigner >= MAX_WAITING_PER_SIGNER) return init.onGivenUp(message, false);
-      wait({
+      enqueue({
         message,
         hashHex: toHex(recipe.hash),
         sizeBytes: Math.min(recipe.sizeBytes, RECIPE_MAX_BYTES),

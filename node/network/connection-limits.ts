@@ -9,9 +9,9 @@ import type { Multiaddr } from '@multiformats/multiaddr';
 import { toHex } from '../protocol/bytes.ts';
 
 /** Both may dial at once, and a direct one replaces a relayed one. Our own. */
-export const MAX_CONNECTIONS_PER_PEER = 3;
+const MAX_CONNECTIONS_PER_PEER = 3;
 /** Inbound ones of one public address, half of all places: a campus behind one address may well join. Our own. */
-export const MAX_CONNECTIONS_PER_ADDRESS = 64;
+const MAX_CONNECTIONS_PER_ADDRESS = 64;
 
 /** Codes of the first part of a multiaddr. Source: multiformats/multicodec table. */
 const IP4 = 4;

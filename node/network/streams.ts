@@ -34,7 +34,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const WORK_TIMEOUT_MS = 30_000;
 /**
  * Reading an answer: this long, and longer by what it has. Our own, so that 1 MiB has 31 s: a home line of 1 Mbit/s reads it in 8.6 s,
- * two at once in 17 s (measured). An asker of ours gives up sooner: a page of sync after 30 s, a range after 15 s.
+ * two at once in 17 s (measured). An asker of ours gives up sooner: on a page of sync or a range of a shard
+ * after 30 s, of another blob after 15 s.
  */
 const READ_PATIENCE_MS = 10_000;
 const MIN_READ_BYTES_PER_SECOND = 48 * 1024;

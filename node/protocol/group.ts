@@ -14,7 +14,7 @@ import {
 } from './codec.ts';
 import {
   BODY_MAX_BYTES,
-  GROUP_MAX_BYTES,
+  GROUP_HEAD_MAX_BYTES,
   GROUP_MAX_BYTES_PER_ROLLOUT,
   MAX_COMPLETION_TOKENS,
   MAX_GROUP_SIZE,
@@ -60,7 +60,7 @@ export function decodeGroup(bytes: Uint8Array): GroupAnnouncement {
   const wire = decodeMessage(GroupSchema, 'group', bytes, PAYLOAD_MAX_BYTES);
   listLength('rewards', wire.rewards, MIN_GROUP_SIZE, MAX_GROUP_SIZE);
   listLength('lengths', wire.lengths, wire.rewards.length, wire.rewards.length);
-  checkSize('group', bytes, GROUP_MAX_BYTES + GROUP_MAX_BYTES_PER_ROLLOUT * wire.rewards.length);
+  checkSize('group', bytes, GROUP_HEAD_MAX_BYTES + GROUP_MAX_BYTES_PER_ROLLOUT * wire.rewards.length);
   const lengths = wire.lengths.map((each) => integerField('lengths', each, 1, MAX_COMPLETION_TOKENS));
   const tokens = lengths.reduce((sum, each) => sum + each, 0);
   if (tokens > MAX_GROUP_TOKENS) throw malformed('lengths', `at most ${MAX_GROUP_TOKENS} tokens in all`, tokens);

@@ -15,7 +15,7 @@ export const PAYLOAD_MAX_BYTES: number = ANNOUNCEMENT_MAX_BYTES - 256;
 export const VERDICT_MAX_BYTES: number = 2 * KIB;
 export const SECRET_MAX_BYTES: number = 256;
 /** Of a group: beside its rollouts, and for each of them (a reward ≤ 10, a length ≤ 5). */
-export const GROUP_MAX_BYTES: number = 256;
+export const GROUP_HEAD_MAX_BYTES: number = 256;
 export const GROUP_MAX_BYTES_PER_ROLLOUT: number = 16;
 /** One range of a blob. Source: spec/wire.md "Streams". */
 export const RANGE_MAX_BYTES: number = MIB;
@@ -48,7 +48,7 @@ export const MAX_PROMPT_TOKENS: number = 65_536;
 export const MAX_GROUP_TOKENS: number = 2 ** 20;
 /** A body: at most 17 bytes a token (varint ≤ 5, f32, proofs 258 bytes per 32 tokens) and 0.3 MiB of prompt, 18 MiB in all. */
 export const BODY_MAX_BYTES: number = 32 * MIB;
-/** A TOPLOC proof, and the most tokens that one covers. Source: spec/toploc.md. */
+/** A TOPLOC proof (a modulus and 128 coefficients of two bytes), and the most tokens that one covers. Source: spec/toploc.md. */
 export const PROOF_MAX_BYTES: number = 258;
 export const PROOF_TOKENS: number = 32;
 export const SEQUENCE_PROOFS_MAX_BYTES: number = PROOF_MAX_BYTES * (MAX_COMPLETION_TOKENS / PROOF_TOKENS);

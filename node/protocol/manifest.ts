@@ -38,6 +38,11 @@ export interface Admission {
   readonly activePeers: number;
 }
 
+/** Groups that each peer may bring. Source: spec/wire.md "Enough, not too much". */
+export function shareOf({ wantGroups, activePeers }: Admission): number {
+  return Math.ceil(wantGroups / Math.max(1, activePeers));
+}
+
 /** What the step was made of, so that it can be audited. */
 export interface TrainingRecord {
   /** groupIds[32] concatenated, in order; null when none was consumed */

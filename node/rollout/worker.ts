@@ -8,6 +8,7 @@ import type { ResolvedRecipe } from '../../recipes/resolve.ts';
 import { type ModelConfig, parseModelConfig } from '../model/config.ts';
 import { KEEP_BODY_STEPS } from '../protocol/body-blobs.ts';
 import { errorText, isSwarmError, SwarmError } from '../protocol/errors.ts';
+import { shareOf } from '../protocol/manifest.ts';
 import type {
   BlobStore,
   ChainPolicy,
@@ -103,7 +104,7 @@ interface LoadedPolicy {
 
 /** Slots that this peer may use at a policy's step. */
 export function slotsWanted(policy: ChainPolicy, maxSlotsPerStep: number): number {
-  return Math.min(maxSlotsPerStep, Math.ceil(policy.wantGroups / Math.max(1, policy.activePeers)));
+  return Math.min(maxSlotsPerStep, shareOf(policy));
 }
 
 class Worker implements RolloutWorker {

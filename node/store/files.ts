@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { plainBytes } from '../protocol/bytes.ts';
-import { errnoOf, syncFolder } from '../protocol/disk.ts';
+import { errnoOf, syncFolder, writeFlushed } from '../protocol/disk.ts';
 
 /** What is used of node:fs/promises; tests give one that fails. */
 export type FileSystem = Pick<
@@ -28,13 +28,7 @@ export async function writeWhole(
 ): Promise<void> {
   const temporary = join(temporaryDir, `${randomBytes(8).toString('hex')}.tmp`);
   try {
-    const handle = await files.open(temporary, 'wx', mode);
-    try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
+    await writeFlushed(temporary, [bytes], { openFile: () => files.open(temporary, 'wx', mode) });
     await files.rename(temporary, path);
     // So that the new name survives a power failure too.
     await syncFolder(dirname(path), files.open);

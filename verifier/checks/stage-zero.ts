@@ -11,6 +11,7 @@ import type { PolicyChain, SignedMessage, StageZero } from '../../node/protocol/
 import { decodeSecret } from '../../node/protocol/secret.ts';
 import { decodeVerdict, type Verdict } from '../../node/protocol/verdict.ts';
 import type { ResolvedRecipe } from '../../recipes/resolve.ts';
+import { namedKeys } from '../accepted-peers.ts';
 import { createPlaces, type Places } from './places.ts';
 import { createSlotRegister, type SlotClaim, type SlotRegister } from './slots.ts';
 
@@ -158,18 +159,14 @@ function ofVerifier(
   const followed = view.recipe(recipeIdHex);
   if (followed === null) return ignore('UNKNOWN_RECIPE');
   const answer = stepStillMatters(followed, policyStep);
-  if (answer.answer !== 'accept' || isNamed(followed.resolved, message.publicKey)) return answer;
+  if (answer.answer !== 'accept' || namedKeys(followed.resolved.recipe).includes(toHex(message.publicKey)))
+    return answer;
   const peer = message.peerIdString;
   const claim = { peer, policyStep, isKnown: view.isKnownVerifier(recipeIdHex, peer) };
   const places = followed.places[kind];
   const room = places.ask(claim);
   if (room.answer === 'accept') places.take(claim);
   return room;
-}
-
-function isNamed({ recipe: { verification, trainers } }: ResolvedRecipe, publicKey: Uint8Array): boolean {
-  const key = toHex(publicKey);
-  return verification.verifiers.includes(key) || trainers.includes(key);
 }
 
 function stepStillMatters({ resolved, chain }: FollowedRecipe, policyStep: number): CheckAnswer {

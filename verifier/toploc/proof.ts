@@ -2,6 +2,7 @@
 // Source: spec/toploc.md "Format": m u16be ‖ c0 u16be ‖ … ; byte-compatible with the reference library (toploc 0.1.6).
 // Unlike the reference, reading checks length, modulus and coefficients before anything is computed with them.
 
+import { PROOF_TOKENS } from '../../node/protocol/limits.ts';
 import { ProofError } from './error.ts';
 import { PRIME } from './field.ts';
 import { injectiveModulus, MAX_MODULUS, MIN_MODULUS, residuesOf } from './modulus.ts';
@@ -9,7 +10,7 @@ import { interpolate } from './polynomial.ts';
 import { type TopValuesScratch, topValues } from './top-values.ts';
 
 /** Generated tokens a proof covers (arXiv 2501.16007). */
-export const CHUNK_TOKENS = 32;
+export const CHUNK_TOKENS: number = PROOF_TOKENS;
 /** Entries a proof keeps. */
 export const TOP_K = 128;
 

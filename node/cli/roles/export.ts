@@ -8,6 +8,7 @@ import { type ExportProgress, writeOnnxFiles } from '../../model/export/onnx.ts'
 import { type ExportSource, readExportSource, readKeptFiles } from '../../model/export/source.ts';
 import { checkFolderPlace, writeFolderWhole } from '../../model/export/whole-folder.ts';
 import { policyRoot } from '../../model/policy-root.ts';
+import { WEIGHTS_FILE } from '../../model/weight-files.ts';
 import { parameterCount } from '../../model/weights.ts';
 import { toHex, utf8 } from '../../protocol/bytes.ts';
 import { errnoOf } from '../../protocol/disk.ts';
@@ -66,7 +67,7 @@ function write(to: ExportOptions['to'], dir: string, source: ExportSource, progr
 }
 
 async function weightsBytes(out: string, to: ExportOptions['to']): Promise<number> {
-  return (await stat(join(out, to === 'hf' ? 'model.safetensors' : join('onnx', 'model.onnx_data')))).size;
+  return (await stat(join(out, to === 'hf' ? WEIGHTS_FILE : join('onnx', 'model.onnx_data')))).size;
 }
 
 /**

@@ -126,7 +126,7 @@ export function shownVerifiers(verifiers: ReadonlyMap<string, Verifier>): Row[] 
 export function standingRows(verifiers: ReadonlyMap<string, Verifier>): ReadonlyMap<string, Row> {
   const rows = new Map<string, Row>();
   for (const verifier of verifiers.values()) {
-    for (const { peer, ...standing } of verifier.stats().peers) rows.set(peer, { ...standing });
+    for (const { peer, ...standing } of verifier.standing.all()) rows.set(peer, { ...standing });
   }
   for (const verifier of verifiers.values()) {
     for (const { verifier: peer, ...asVerifier } of verifier.verifiers.all()) {

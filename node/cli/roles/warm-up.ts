@@ -23,6 +23,7 @@ import { createPolicyEngine } from '../../model/engine/engine.ts';
 import { modelFingerprint, writeFileWhole } from '../../model/folder.ts';
 import { parseJson } from '../../model/small-files.ts';
 import { loadTokenizer, type Tokenizer } from '../../model/tokenizer.ts';
+import { WEIGHTS_FILE } from '../../model/weight-files.ts';
 import { toHex } from '../../protocol/bytes.ts';
 import { SwarmError } from '../../protocol/errors.ts';
 import type { WarmUpOptions } from '../commands/warm-up.ts';
@@ -149,7 +150,7 @@ async function writeFolder({ options, configJson }: Setting, engine: TrainingEng
     await writeFileWhole(join(out, file), bytes);
   }
   await writeFileWhole(join(out, 'config.json'), configJson);
-  await writeFileWhole(join(out, 'model.safetensors'), safetensors);
+  await writeFileWhole(join(out, WEIGHTS_FILE), safetensors);
   return toHex(policyRoot);
 }
 
@@ -159,7 +160,7 @@ async function evaluateFolder(setting: Setting): Promise<Evaluation | null> {
   const engine = createPolicyEngine({ ...placement, memoryBytes: EVALUATION_MEMORY_BYTES });
   try {
     const policyRoot = toHex((await modelFingerprint(options.out)).policyRoot);
-    await engine.load({ policyRoot, configJson, weightsFile: join(options.out, 'model.safetensors') });
+    await engine.load({ policyRoot, configJson, weightsFile: join(options.out, WEIGHTS_FILE) });
     const sampling = { ...recipe.recipe.sampling, tokenCount: tokenizer.vocabSize };
     const tasks = await heldOutTasks(recipe, tokenizer, options.evalTasks, 0);
     return await evaluatePolicy({ engine, policyRoot, recipe, tokenizer, sampling }, tasks);

@@ -4,6 +4,7 @@
 import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { safetensorsPieces } from '../safetensors.ts';
+import { WEIGHTS_FILE } from '../weight-files.ts';
 import { parameterCount } from '../weights.ts';
 import type { ExportProgress } from './onnx.ts';
 import type { ExportSource } from './source.ts';
@@ -41,7 +42,7 @@ export async function writeHfFiles(
   source: ExportSource,
   onProgress: ExportProgress = () => {},
 ): Promise<void> {
-  await writeWeights(join(dir, 'model.safetensors'), source, onProgress);
+  await writeWeights(join(dir, WEIGHTS_FILE), source, onProgress);
   await writeFile(join(dir, 'config.json'), configFor(source.configJson), { flush: true });
   for (const [name, bytes] of source.files) await writeFile(join(dir, name), bytes, { flush: true });
 }

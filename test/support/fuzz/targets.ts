@@ -9,7 +9,7 @@ import { writeSafetensors } from '../../../node/model/safetensors.ts';
 import { createFrameReader, lengthPrefix } from '../../../node/network/frames.ts';
 import type { NetworkInbox } from '../../../node/network/inbox.ts';
 import { readPayloadHead } from '../../../node/network/payload-head.ts';
-import type { Handler } from '../../../node/network/streams.ts';
+import type { Handler, Requests } from '../../../node/network/streams.ts';
 import { createSyncServer } from '../../../node/network/sync-server.ts';
 import { concatBytes, fromUtf8, utf8 } from '../../../node/protocol/bytes.ts';
 import { openEnvelope, sealEnvelope } from '../../../node/protocol/envelope.ts';
@@ -157,9 +157,8 @@ function syncHandler(): Handler {
     followed: () => [madeUpHex('followed')],
     storedFrom: async function* () {},
   } as unknown as NetworkInbox;
-  const requests = {
+  const requests: Requests = {
     serve: async (_protocol: string, handler: Handler) => void handlers.push(handler),
-    unserve: async () => undefined,
     ask: async () => Promise.reject(new SwarmError('INTERNAL', 'asks nobody')),
   };
   void createSyncServer({ requests, inbox, clock: fakeClock() }, { floorStep: () => 3 }).start();
